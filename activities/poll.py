@@ -1,0 +1,129 @@
+"""poll: look at the job's task once and say what comes next.
+
+A provider that cannot be reached, or that now refuses our key, does not end a job: the task is paid for, so the watch
+goes on until the provider's expiry. Only its own word ends it, or five times "unknown task" over two minutes.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from reelkeeper import model, policy
+from reelkeeper.errors import Fault, ProviderError
+from reelkeeper.model import Job, Task, from_iso, to_iso
+from reelkeeper.records.base import Watch, change
+from reelkeeper.services import Services
+
+log = logging.getLogger(__name__)
+
+
+def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
+    """``{owner, job_id, misses?, first_miss?, failures?}`` -> the same with ``next`` and ``seconds`` set:
+
+    ``next`` is "poll" (again in `seconds`), "keep" (with `outputs`: their number), "settle" (with `status`, `fault`),
+    "wait" (the task failed uncharged; create anew in `seconds`) or "stop". Raises when our own storage fails.
+    """
+    owner, job_id = work["owner"], work["job_id"]
+    job = services.jobs.get(owner, job_id)
+    if job is None or job.finished or job.task_id is None:
+        return {"next": "stop"}
+    if job.outputs:
+        return {"next": "keep", "outputs": len(job.outputs)}
+    provider = services.providers.get(job.provider)
+    if provider is None:
+        fault = Fault("provider_error", f"The provider {job.provider!r} is no longer configured. Configure it again.")
+        return _unclear(services, job, work, ProviderError(fault))
+    try:
+        task = provider.look(job.task_id)
+    except ProviderError as error:
+        return _unclear(services, job, work, error)
+    if task.state == "succeeded" and task.outputs:
+        return _succeeded(services, job, task)
+    if task.state in ("succeeded", "failed", "cancelled"):
+        return _ended(services, job, task)
+    return _running(services, job, task)
+
+
+def _running(services: Services, job: Job, task: Task) -> dict[str, Any]:
+    now = services.now()
+    if now >= min(task.expires_at, job.created_at + services.settings.deadline):
+        return _out_of_time(job)
+    elapsed = (now - (job.generating_since or job.created_at)).total_seconds()
+
+    def moved(job: Job) -> Job | None:
+        progress = max(job.progress, policy.progress(task.stage, elapsed))
+        if job.status != model.GENERATING or (job.stage, job.progress, job.fault) == (task.stage, progress, None):
+            return None
+        return job.to(job.status, now, stage=task.stage, progress=progress, expires_at=task.expires_at, fault=None)
+
+    change(services.jobs, job.owner, job.job_id, moved)
+    return _again(services, job, policy.poll_interval(elapsed))
+
+
+def _unclear(services: Services, job: Job, work: dict[str, Any], error: ProviderError) -> dict[str, Any]:
+    now, fault = services.now(), error.fault
+    log.warning("job %s: poll failed: %s (HTTP %s)", job.job_id, fault.code, fault.provider_status)
+    misses = failures = 0
+    first_miss = from_iso(work.get("first_miss")) or now
+    if fault.code == "task_lost":
+        misses = work.get("misses", 0) + 1
+        if policy.is_lost(misses, first_miss, now):
+            return {"next": "settle", "status": model.FAILED, "fault": fault.to_dict()}
+    else:
+        failures = work.get("failures", 0) + 1
+    if now >= (job.expires_at or job.created_at + services.settings.deadline):
+        return _out_of_time(job)
+    change(services.jobs, job.owner, job.job_id, lambda job: job.to(job.status, now, fault=fault))
+    elapsed = (now - (job.generating_since or job.created_at)).total_seconds()
+    again = _again(services, job, policy.unclear_poll_interval(elapsed, misses + failures, error.retry_after))
+    return {**again, "misses": misses, "failures": failures} | ({"first_miss": to_iso(first_miss)} if misses else {})
+
+
+def _succeeded(services: Services, job: Job, task: Task) -> dict[str, Any]:
+    def downloading(job: Job) -> Job | None:
+        if job.outputs:
+            return None
+        found = {"outputs": task.outputs, "expires_at": task.expires_at, "attempts": 0, "fault": None}
+        return job.to(model.DOWNLOADING, services.now(), stage="downloading", progress=92, **found)
+
+    change(services.jobs, job.owner, job.job_id, downloading)
+    log.info("job %s: task succeeded with %d output(s)", job.job_id, len(task.outputs))
+    return {"next": "keep", "outputs": len(task.outputs)}
+
+
+def _ended(services: Services, job: Job, task: Task) -> dict[str, Any]:
+    fault = task.fault or Fault("provider_error", "The provider finished the task without any output.")
+    log.warning("job %s: task ended as %s: %s", job.job_id, task.state, fault.code)
+    if task.state == "failed" and fault.code == "provider_error" and job.creates < policy.MAX_CREATES:
+        return _create_anew(services, job, fault)
+    status = model.CANCELLED if task.state == "cancelled" else model.FAILED
+    return {"next": "settle", "status": status, "fault": fault.to_dict()}
+
+
+def _create_anew(services: Services, job: Job, fault: Fault) -> dict[str, Any]:
+    """The provider failed its own task and does not charge for it: forget it and submit again after a pause."""
+    now, lost_task = services.now(), job.task_id
+    seconds = policy.create_wait(fault.code, job.creates, None)
+
+    def queued(job: Job) -> Job | None:
+        if job.task_id != lost_task:
+            return None
+        again_at = now + timedelta(seconds=seconds)
+        forgotten = {"task_id": None, "expires_at": None, "generating_since": None, "progress": 0}
+        return job.to(model.QUEUED, now, stage="waiting", next_attempt_at=again_at, fault=fault, **forgotten)
+
+    change(services.jobs, job.owner, job.job_id, queued)
+    return {"next": "wait", "seconds": seconds}
+
+
+def _out_of_time(job: Job) -> dict[str, Any]:
+    words = "The task was not finished before the provider's time, or ours, was up. Submit the job again."
+    return {"next": "settle", "status": model.EXPIRED, "fault": Fault("content_expired", words).to_dict()}
+
+
+def _again(services: Services, job: Job, seconds: float) -> dict[str, Any]:
+    due = services.now() + timedelta(seconds=seconds) + policy.STEP_GRACE
+    services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, due, job.expires_at))
+    return {"next": "poll", "seconds": seconds, "owner": job.owner, "job_id": job.job_id}

@@ -1,0 +1,70 @@
+"""settle: write down how the job ended, or when its missing files are fetched next, and let the watchdog go or stay."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from reelkeeper import model, policy
+from reelkeeper.errors import Fault
+from reelkeeper.model import Clip, Job
+from reelkeeper.records.base import Watch, change
+from reelkeeper.services import Services
+
+log = logging.getLogger(__name__)
+
+
+def settle_job(services: Services, work: dict[str, Any]) -> dict[str, Any]:
+    """``{owner, job_id, status, fault}`` or ``{owner, job_id, kept: [{index, clip?, thumbnail?, fault?}]}`` ->
+    ``{status}``. A finished job stays as it is. Raises when our own storage fails.
+    """
+
+    def settled(job: Job) -> Job | None:
+        if job.finished:
+            return None
+        return _kept(services, job, work["kept"]) if "kept" in work else _ended(services, job, work)
+
+    job = change(services.jobs, work["owner"], work["job_id"], settled)
+    if job is None or job.finished:
+        services.watchdog.unwatch(work["job_id"])
+    elif job.next_attempt_at is not None:
+        services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, job.next_attempt_at, job.expires_at))
+    status = job.status if job else "deleted"
+    log.info("job %s: %s", work["job_id"], status)
+    return {"status": status}
+
+
+def _ended(services: Services, job: Job, work: dict[str, Any]) -> Job:
+    now, fault = services.now(), Fault.from_dict(work["fault"])
+    return job.to(work["status"], now, stage="done", fault=fault, finished_at=now, next_attempt_at=None)
+
+
+def _kept(services: Services, job: Job, results: list[dict[str, Any]]) -> Job:
+    now = services.now()
+    clips = {clip.index: clip for clip in job.clips}
+    faults = []
+    for result in results:
+        if "clip" in result:
+            thumbnail = result.get("thumbnail")
+            clips[result["index"]] = replace(Clip(**result["clip"]), thumbnail_path=thumbnail and thumbnail["path"])
+        else:
+            faults.append(Fault.from_dict(result["fault"]))
+    kept = tuple(clips[index] for index in sorted(clips))
+    waiting = [fault for fault in faults if fault.code != "content_expired"]
+    if waiting:
+        attempts = job.attempts + 1
+        again_at = policy.next_download_at(attempts, now, job.expires_at)
+        held = {"clips": kept, "attempts": attempts, "next_attempt_at": again_at, "fault": waiting[0]}
+        return job.to(model.DOWNLOAD_FAILED, now, stage="waiting", **held)
+    end = {"stage": "done", "clips": kept, "finished_at": now, "next_attempt_at": None}
+    if not kept:
+        return job.to(model.EXPIRED, now, fault=faults[0], **end)
+    return job.to(model.COMPLETED, now, progress=100, fault=None, warning=_warning(job, len(kept)), **end)
+
+
+def _warning(job: Job, kept: int) -> str | None:
+    asked, made = job.request.n_variants, len(job.outputs)
+    if kept < made:
+        return f"{kept} of {made} outputs were kept; the provider deleted the others before they could be fetched."
+    return f"The provider made {made} of the {asked} variants asked for." if made < asked else None

@@ -1,0 +1,79 @@
+"""store: make the downloaded file visible in the owner's storage, in one conditional commit.
+
+1. A blob that is committed already is the answer: a second run changes nothing.
+2. Exactly the blocks that `download` vouched for are committed, with content type, cache headers, file name, metadata.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import quote
+
+from reelkeeper import names
+from reelkeeper.clips import blocks
+from reelkeeper.clips.base import MissingBlocks, StoredClip
+from reelkeeper.errors import ADVICE, Fault
+from reelkeeper.model import Clip, Job
+from reelkeeper.parts import PARTS
+from reelkeeper.services import Services
+
+log = logging.getLogger(__name__)
+
+
+def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
+    """``{owner, job_id, index, part, staged: {run, blocks, size}}`` -> ``{clip}`` or ``{fault}``.
+
+    The clip of a thumbnail is the picture's own path and size. Raises when our own storage fails.
+    """
+    job = services.jobs.get(work["owner"], work["job_id"])
+    if job is None:
+        return {"fault": Fault("task_lost", "The job was deleted while its file was fetched.").to_dict()}
+    index, part = work["index"], PARTS[work["part"]]
+    path = names.clip_path(job.owner, job.kind, job.job_id, index, part.extension)
+    stored = services.clips.find(path)
+    if stored is None:
+        staged = work["staged"]
+        chain = blocks.complete(services.clips.staged(path), staged["run"], staged["blocks"], staged["size"])
+        if chain is None:
+            return _gone(job, path)
+        output_id = quote(job.outputs[index].output_id, safe="")
+        try:
+            stored = services.clips.commit(
+                path,
+                list(chain.block_ids),
+                content_type=part.media_type,
+                filename=names.file_name(job.kind, job.job_id, index, part.extension),
+                metadata={
+                    "job": job.job_id,
+                    "output": output_id,
+                    "provider": quote(job.provider),
+                    "digest": chain.digest,
+                },
+            )
+        except MissingBlocks:
+            return _gone(job, path)
+        log.info("job %s: stored %s, %d bytes", job.job_id, path, stored.size)
+    return {"clip": asdict(_clip(job, index, stored))}
+
+
+def _clip(job: Job, index: int, stored: StoredClip) -> Clip:
+    output = job.outputs[index]
+    return Clip(
+        index=index,
+        path=stored.path,
+        size=stored.size,
+        content_type=stored.content_type,
+        digest=stored.metadata.get("digest", ""),
+        output_id=output.output_id,
+        width=output.width,
+        height=output.height,
+        n_seconds=output.n_seconds,
+    )
+
+
+def _gone(job: Job, path: str) -> dict[str, Any]:
+    log.warning("job %s: the staged blocks of %s are not complete; fetching again", job.job_id, path)
+    words = "The staged blocks were no longer complete."
+    return {"fault": Fault("content_invalid", ADVICE["content_invalid"], words).to_dict()}

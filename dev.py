@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Reelkeeper's developer entry point: sets up what it needs the first time, then runs, tests and checks the project.
+
+Needs Python 3.10 to 3.12 and nothing else. `python3 dev.py --help` lists the commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+
+EXAMPLES = """\
+examples:
+  python3 dev.py demo                          a prompt becomes a video in out/, with everything emulated
+  python3 dev.py demo --prompt "A red kite" --n-seconds 8
+  python3 dev.py up                            the service on http://127.0.0.1:7071 until Ctrl-C
+  python3 dev.py up --port 0 --data /tmp/a     a second one, on any free port, with its own data
+  python3 dev.py test -k sweep -x              tests; everything after "test" goes to pytest
+  python3 dev.py check --fix                   format, then lint, types and layout
+
+Settings come from the environment, then from local.settings.json. With AZURE_SORA_ENDPOINT and AZURE_API_KEY set,
+your own provider is used instead of the simulator. The first run downloads from PyPI and npm (about a minute).
+"""
+
+
+def main(arguments: list[str]) -> int:
+    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+        print(_wrong_python(), file=sys.stderr)
+        return 1
+    from emulator.local_settings import spare_loopback
+    from emulator.trouble import Trouble
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # while setting up: end pip and npm with us
+    spare_loopback(os.environ)
+    try:
+        if arguments[:1] == ["test"] and arguments[1:] not in (["-h"], ["--help"]):
+            return run_tests(arguments[1:])  # not by argparse, which would take pytest's options for its own
+        options = parse(arguments)
+        return int(COMMANDS[options.command](options))
+    except Trouble as trouble:
+        print(f"dev.py: {trouble}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    from emulator.demo import Wish
+
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="dev.py", description="Run, test and check Reelkeeper.", epilog=EXAMPLES, formatter_class=plain
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="one prompt to one video file, start to end, then stop")
+    demo.add_argument("--prompt", default=Wish.prompt, help="what the video shows")
+    demo.add_argument("--width", type=int, default=Wish.width, help="pixels (default %(default)s)")
+    demo.add_argument("--height", type=int, default=Wish.height, help="pixels (default %(default)s)")
+    demo.add_argument("--n-seconds", type=int, default=Wish.n_seconds, help="length (default %(default)s)")
+    demo.add_argument("--n-variants", type=int, default=Wish.n_variants, help="how many videos (default %(default)s)")
+    demo.add_argument("--out", type=Path, default=ROOT / "out", metavar="DIR", help="where to save (default out/)")
+    demo.add_argument(
+        "--data", type=Path, metavar="DIR", help="keep the service's data here (default: a temporary one)"
+    )
+
+    up = commands.add_parser("up", help="start storage, simulator and app; serve until Ctrl-C")
+    up.add_argument("--port", type=_port, default=7071, help="of the app; 0 for any free one (default %(default)s)")
+    up.add_argument(
+        "--data", type=Path, default=ROOT / ".dev" / "data", metavar="DIR", help="all state (default .dev/data)"
+    )
+    up.add_argument("--no-simulator", action="store_true", help="do not start the provider simulator")
+    up.add_argument("--host", choices=("func", "embedded"), help="default: func (Core Tools) when it is on PATH")
+    up.add_argument(
+        "--enforce-keys", action="store_true", help="ask for function keys as Azure does; embedded host only"
+    )
+
+    commands.add_parser("test", help="every test; arguments go to pytest", usage="dev.py test [pytest arguments]")
+
+    check = commands.add_parser("check", help="format, lint, types, layout")
+    check.add_argument("--fix", action="store_true", help="format and repair what can be repaired first")
+    return parser.parse_args(arguments)
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    from emulator import demo, stack, toolchain
+
+    names = ("prompt", "width", "height", "n_seconds", "n_variants", "out")
+    wish = demo.Wish(**{name: getattr(options, name) for name in names})
+    tools = toolchain.prepare(ROOT)
+    return demo.run_demo(tools, stack.Options(options.data) if options.data else None, wish)
+
+
+def run_up(options: argparse.Namespace) -> int:
+    from emulator import stack, toolchain
+
+    wanted = stack.Options(
+        options.data, options.port, options.host, not options.no_simulator, enforce_keys=options.enforce_keys
+    )
+    return stack.run_up(toolchain.prepare(ROOT), wanted)
+
+
+def run_tests(arguments: list[str]) -> int:
+    from emulator import toolchain
+
+    python = toolchain.prepare(ROOT).python
+    return subprocess.run([str(python), "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+
+
+def run_checks(options: argparse.Namespace) -> int:
+    from emulator import toolchain
+
+    python = str(toolchain.prepare(ROOT).python)
+    if options.fix:
+        for repair in (["ruff", "check", "--fix-only", "--quiet", "."], ["ruff", "format", "--quiet", "."]):
+            subprocess.run([python, "-m", *repair], cwd=ROOT, check=False)
+    checks = {
+        "format": ["ruff", "format", "--check", "."],
+        "lint": ["ruff", "check", "."],
+        "types": ["mypy"],
+        "layout": ["pytest", "-q", "tests/test_layout.py"],
+    }
+    failed = [
+        name
+        for name, command in checks.items()
+        if subprocess.run([python, "-m", *command], cwd=ROOT, check=False).returncode
+    ]
+    print("check: " + ", ".join(f"{name} {'FAILED' if name in failed else 'ok'}" for name in checks))
+    return 1 if failed else 0
+
+
+COMMANDS = {"demo": run_demo, "up": run_up, "check": run_checks}
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port
+
+
+def _wrong_python() -> str:
+    here = f"This is Python {sys.version_info[0]}.{sys.version_info[1]} ({sys.executable})."
+    others = [found for minor in (12, 11, 10) if (found := shutil.which(f"python3.{minor}"))]
+    advice = f"Run: {others[0]} dev.py ..." if others else "Install one, for example from https://www.python.org."
+    return f"dev.py: Azure Functions' Python packages need Python 3.10, 3.11 or 3.12. {here} {advice}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""`python -m emulator.sora`: serve the simulated provider until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from emulator.parent import stop_with_parent
+from emulator.sora.control import __doc__ as control_help
+from emulator.sora.faults import KINDS, read_fault
+from emulator.sora.simulator import Simulator
+from emulator.sora.studio import PROMPT_TRIGGERS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    kinds = "\n".join(f"  {name:21} {kind.does} [{', '.join(kind.ops)}]" for name, kind in KINDS.items())
+    triggers = "\n".join(f"  {word:21} {does}" for word, does in PROMPT_TRIGGERS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m emulator.sora",
+        description="A video provider on this machine: the Azure OpenAI jobs API of Sora, with real MP4 files\n"
+        "and faults on demand. Set AZURE_SORA_ENDPOINT to the printed address.",
+        epilog=f"{control_help}\nFault kinds [operations]:\n{kinds}\n\nPrompt words:\n{triggers}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=7090, help="port on 127.0.0.1; 0 takes a free one (default: %(default)s)")
+    add(
+        "--data", type=Path, default=Path(".dev/sora"), help="folder of tasks, journal and media (default: %(default)s)"
+    )
+    add("--api-key", help="refuse calls without this key in `api-key` or `Authorization: Bearer` (default: no check)")
+    add("--generation-seconds", type=float, default=8.0, help="how long a task takes (default: %(default)s)")
+    add("--expiry-seconds", type=float, default=86400.0, help="how long a finished task is kept (default: %(default)s)")
+    add("--max-running", type=int, help="more unfinished tasks are refused with 429 'Too many running tasks'")
+    add("--creates-per-minute", type=int, help="more accepted creates in any 60 s are refused with 429 and Retry-After")
+    add("--deployments", type=lambda text: [name for name in text.split(",") if name], default=[], metavar="A,B",
+        help="known deployment names; another `model` is refused with 404 (default: all are known)")  # fmt: skip
+    add(
+        "--error-shape",
+        choices=("wrapped", "flat"),
+        default="wrapped",
+        help="form of error bodies (default: %(default)s)",
+    )
+    add("--media", choices=("full", "tiny"), default="full",
+        help="full: the asked size at 24 frames/s; tiny: an eighth of it at 4 (default: %(default)s)")  # fmt: skip
+    add("--media-bytes", type=int, metavar="N", help="every video has exactly N bytes, made on the fly")
+    add("--fault", action="append", default=[], metavar="JSON", help="a fault in force from the start; repeatable")
+    add("--stop-with-parent", action="store_true", help="stop when the parent process ends (its pipe to stdin closes)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until told to stop; 0 after a clean stop, 1 when the start failed."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        faults = [read_fault(json.loads(text)) for text in args.fault]
+    except ValueError as error:
+        parser.error(f"--fault: {error}")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    if args.stop_with_parent:
+        stop_with_parent()
+    simulator = Simulator(
+        args.data,
+        port=args.port,
+        generation_seconds=args.generation_seconds,
+        api_key=args.api_key,
+        media=args.media,
+        media_bytes=args.media_bytes,
+        expiry_seconds=args.expiry_seconds,
+        max_running=args.max_running,
+        creates_per_minute=args.creates_per_minute,
+        deployments=args.deployments,
+        error_shape=args.error_shape,
+    )
+    try:
+        simulator.start()
+    except OSError as error:
+        print(f"cannot serve on 127.0.0.1:{args.port}: {error.strerror}; choose another --port", file=sys.stderr)
+        return 1
+    for fault in faults:
+        simulator.fault(fault.op, fault.kind, fault.times, fault.match, delay=fault.delay, **fault.args)
+    print(f"ready {simulator.url}", flush=True)
+    while not stopping.wait(0.5):  # a timed wait lets signals through on Windows too
+        pass
+    simulator.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

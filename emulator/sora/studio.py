@@ -1,0 +1,226 @@
+"""The simulated provider behind every dialect: clock, limits, tasks, faults, media and the journal of calls.
+
+It knows no wire format. A dialect asks it to `create`, `find` and `find_output`; limits and faults that decide a task's
+life are applied here, and what is refused is raised as a `Refusal` that the dialect words in its own way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from emulator.sora.faults import Fault, FaultBook
+from emulator.sora.journal import Call, Journal
+from emulator.sora.media import Media
+from emulator.sora.tasks import Task, TaskStore, ends_at, make_id
+
+# Words in a prompt that decide the task's fate, so that a person can see each end without the control endpoint.
+PROMPT_TRIGGERS = {
+    "[moderated]": "create is refused with 400 by the content filter",
+    "[input_moderation]": "accepted, then failed with input_moderation",
+    "[output_moderation]": "accepted, then failed with output_moderation",
+    "[internal_error]": "accepted, then failed with internal_error",
+    "[partial]": "one generation less than n_variants (none of one)",
+    "[stuck]": "accepted, never finishes",
+}
+_FAILING = ("input_moderation", "output_moderation", "internal_error")
+
+
+class Refusal(Exception):
+    """A call is answered with an error: `kind` as in faults.KINDS, with that kind's arguments."""
+
+    def __init__(self, kind: str, **args: Any) -> None:
+        super().__init__(kind)
+        self.kind, self.args_ = kind, args
+
+
+@dataclass
+class Limits:
+    """What can be set, also while running. Seconds are of the simulator's clock."""
+
+    generation_seconds: float = 8.0
+    expiry_seconds: float = 86400.0
+    max_running: int | None = None
+    creates_per_minute: int | None = None
+    api_key: str | None = None
+    deployments: frozenset[str] = frozenset()
+    error_shape: str = "wrapped"
+
+
+@dataclass(frozen=True)
+class Order:
+    """A valid create request in dialect-neutral words. `extra` is echoed back by the dialect."""
+
+    dialect: str
+    prompt: str
+    model: str
+    width: int
+    height: int
+    seconds: int
+    outputs: int
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Studio:
+    """State and rules of the provider; used from one event loop only."""
+
+    def __init__(self, data: Path, clock: Callable[[], datetime], limits: Limits, media: Media) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(data / "sora.sqlite", isolation_level=None, check_same_thread=False)
+        # Survives a kill -9; only a power cut could lose the last writes, and this is a development tool.
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute("CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value REAL)")
+        self.limits, self.media = limits, media
+        self.tasks, self.journal, self.faults = TaskStore(self._database), Journal(self._database), FaultBook()
+        self._clock = clock
+        self.under_way: set[asyncio.Task[Any]] = set()
+        row = self._database.execute("SELECT value FROM settings WHERE name = 'clock_offset'").fetchone()
+        self._offset = float(row[0]) if row else 0.0
+        self._accepted = [task.created for task in self.tasks.newest_first()]
+
+    def now(self) -> datetime:
+        """The simulator's time, aware, UTC."""
+        return self._clock() + timedelta(seconds=self._offset)
+
+    def at(self) -> float:
+        """The simulator's time in Unix seconds."""
+        return self.now().timestamp()
+
+    def advance(self, seconds: float) -> datetime:
+        """Set the clock forward; remembered over restarts, so that no task lies in the future."""
+        self._offset += seconds
+        self._database.execute("INSERT OR REPLACE INTO settings VALUES ('clock_offset', ?)", (self._offset,))
+        return self.now()
+
+    def create(self, order: Order, task_prefix: str, output_prefix: str, fault: Fault | None) -> Task:
+        """Accept a paid task, or raise Refusal for a deployment, a filter or a limit."""
+        limits, now = self.limits, self.at()
+        if limits.deployments and order.model not in limits.deployments:
+            raise Refusal("deployment_not_found", model=order.model)
+        if "[moderated]" in order.prompt:
+            raise Refusal("moderated")
+        if limits.max_running is not None and self.tasks.running(now) >= limits.max_running:
+            raise Refusal("too_many_running")
+        self._accepted = [at for at in self._accepted if now - 60 < at]
+        if limits.creates_per_minute is not None and len(self._accepted) >= limits.creates_per_minute:
+            raise Refusal("rate_limited", retry_after=max(1, round(min(self._accepted) + 60 - now + 0.5)))
+        self._accepted.append(now)
+        kind = fault.kind if fault else ""
+        reason = next((word for word in _FAILING if f"[{word}]" in order.prompt), None)
+        if fault and kind == "failed":
+            reason = str(fault.args["reason"])
+        outputs = order.outputs - 1 if "[partial]" in order.prompt else order.outputs
+        if fault and kind == "partial":
+            outputs = min(order.outputs, int(fault.args["generations"]))
+        end = "failed" if reason else "succeeded"
+        duration = limits.generation_seconds
+        stuck = kind == "never_finish" or "[stuck]" in order.prompt
+        return self.tasks.save(
+            Task(
+                id=make_id(task_prefix, now),
+                dialect=order.dialect,
+                prompt=order.prompt,
+                model=order.model,
+                width=order.width,
+                height=order.height,
+                seconds=order.seconds,
+                created=now,
+                duration=duration,
+                ends=None if stuck else ends_at(now, duration, end, reason),
+                end=end,
+                reason=reason,
+                outputs=tuple(make_id(output_prefix, now) for _ in range(outputs)),
+                kept_seconds=limits.expiry_seconds,
+                extra={**order.extra, "asked": order.outputs},
+            )
+        )
+
+    def find(self, dialect: str, task_id: str) -> Task:
+        """The task as the service still knows it; Refusal not_found otherwise."""
+        task = self.tasks.get(task_id)
+        if task is None or task.dialect != dialect or self._gone(task):
+            raise Refusal("not_found")
+        if task.phase(self.at()) in ("finishing", "succeeded"):
+            self.media.prepare(task)
+        return task
+
+    def find_output(self, dialect: str, output_id: str) -> Task:
+        """The task of a finished output; Refusal not_found while it is unfinished or gone."""
+        task = self.tasks.of_output(output_id)
+        if task is None or output_id not in task.ready_outputs(self.at()):
+            raise Refusal("not_found")
+        return self.find(dialect, task.id)
+
+    def _gone(self, task: Task) -> bool:
+        if not task.gone(self.at()):
+            return False
+        self.media.forget(task)
+        return True
+
+    def known(self, dialect: str) -> list[Task]:
+        """The dialect's tasks that are neither deleted nor expired, newest first."""
+        return [task for task in self.tasks.newest_first() if task.dialect == dialect and not task.gone(self.at())]
+
+    def delete(self, task: Task) -> Task:
+        """Forget a task and its files, also while it runs."""
+        self.media.forget(task)
+        return self.tasks.change(task, deleted=True)
+
+    def expire(self, task: Task) -> Task:
+        """End the task's keeping time now; one that still runs ends first."""
+        now = self.at()
+        ends = min(now, task.ends if task.ends is not None else now)
+        return self.tasks.change(task, ends=ends, kept_seconds=int(now) - int(ends))
+
+    def force(self, task: Task, state: str, reason: str | None = None, outputs: int | None = None) -> Task:
+        """Bring a task to `succeeded`, `failed`, `cancelled`, `expired` or `deleted` now."""
+        if state == "expired":
+            return self.expire(task)
+        if state == "deleted":
+            return self.delete(task)
+        ids = task.outputs if outputs is None else task.outputs[:outputs]
+        why = (reason or "internal_error") if state == "failed" else None
+        kept = self.limits.expiry_seconds
+        return self.tasks.change(task, ends=self.at(), end=state, reason=why, outputs=ids, kept_seconds=kept)
+
+    async def abandon(self) -> None:
+        """Break off every call under way."""
+        for task in self.under_way:
+            task.cancel()
+        await asyncio.gather(*self.under_way, return_exceptions=True)
+
+    def note(self, call: Call) -> None:
+        """Write a finished call to the journal."""
+        self.journal.note(call)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts over everything that ever happened on this data folder."""
+        tasks = self.tasks.newest_first()
+        accepted: dict[str, int] = {}
+        for task in tasks:
+            accepted[task.prompt] = accepted.get(task.prompt, 0) + 1
+        creates = self.journal.count_by("status", "create")
+        return {
+            "creates": sum(creates.values()),
+            "creates_accepted": len(tasks),
+            "creates_by_status": creates,
+            "accepted_by_prompt": accepted,
+            "running": self.tasks.running(self.at()),
+            "polls_by_task": self.journal.count_by("task_id", "get"),
+            "deletes_by_task": self.journal.count_by("task_id", "delete"),
+            "lists": sum(self.journal.count_by("op", "list").values()),
+            "wrong_routes": self.journal.count_by("path", "wrong_route"),
+            "downloads_by_generation": self.journal.count_by("output_id", "content", "method = 'GET'"),
+            "bytes_by_generation": self.journal.bytes_by_output(),
+        }
+
+    def close(self) -> None:
+        """Finish encoding and close the database."""
+        self.media.close()
+        self._database.close()

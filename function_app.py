@@ -1,0 +1,96 @@
+"""Composition root: registers every function with the Functions host. No logic.
+
+No ``from __future__ import annotations`` here: the Functions worker reads the annotations.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from activities.create import create_task
+from activities.download import download_part
+from activities.poll import poll_task
+from activities.settle import settle_job
+from activities.store import store_part
+from orchestrators.keep import keep
+from orchestrators.render import render
+from orchestrators.watch import watch
+from reelkeeper.services import Services, build_services
+from reelkeeper.settings import DEFAULT_SWEEP, Settings
+from triggers.answers import answering
+from triggers.generate import generate
+from triggers.health import get_health
+from triggers.jobs import get_content, get_gallery, get_result, get_status
+from triggers.sweep import sweep
+
+logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs log every request, with its URL, at INFO
+
+settings = Settings.from_environment(os.environ)
+
+
+@functools.cache
+def services() -> Services:
+    return build_services(settings)
+
+
+app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+
+@app.function_name("generate")
+@app.route("videos/generate", methods=["POST"])
+@app.durable_client_input(client_name="client")
+@answering
+async def generate_videos(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    return await generate(services(), req, client)
+
+
+def register_read(name: str, route: str, body: Callable[[Services, func.HttpRequest, str], func.HttpResponse]) -> None:
+    def read(req: func.HttpRequest) -> func.HttpResponse:
+        return body(services(), req, "videos")
+
+    read.__name__ = name
+    app.function_name(name)(app.route(route, methods=["GET"])(answering(read)))
+
+
+register_read("status", "videos/{job_id}/status", get_status)
+register_read("result", "videos/{job_id}/result", get_result)
+register_read("content", "videos/{job_id}/content", get_content)
+register_read("gallery", "videos/user", get_gallery)
+
+
+@app.function_name("health")
+@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answering
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    return get_health(services())
+
+
+@app.function_name("sweep")
+@app.timer_trigger(arg_name="timer", schedule="%SWEEP_SCHEDULE%" if os.environ.get("SWEEP_SCHEDULE") else DEFAULT_SWEEP)
+@app.durable_client_input(client_name="client")
+async def sweep_jobs(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    await sweep(services(), client)
+
+
+def register_activity(verb: str, body: Callable[[Services, dict[str, Any]], dict[str, Any]]) -> None:
+    def activity(work: dict) -> dict:  # type: ignore[type-arg]
+        return body(services(), work)
+
+    activity.__name__, activity.__doc__ = verb, body.__doc__
+    app.function_name(verb)(app.activity_trigger(input_name="work", activity=verb)(activity))
+
+
+register_activity("create", create_task)
+register_activity("poll", poll_task)
+register_activity("download", download_part)
+register_activity("store", store_part)
+register_activity("settle", settle_job)
+
+for orchestrator in (render, watch, keep):
+    name = orchestrator.__name__
+    app.function_name(name)(app.orchestration_trigger(context_name="context", orchestration=name)(orchestrator))

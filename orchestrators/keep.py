@@ -1,0 +1,47 @@
+"""keep: bring one output into the owner's storage. Never raises: its siblings run inside one `task_all`.
+
+1. download the video into uncommitted blocks; while the provider says "not yet", wait and try again, two minutes long.
+2. store: commit the blocks.
+3. The thumbnail the same way, once; that there is none is no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+import azure.durable_functions as df
+
+from orchestrators.retry import RETRY
+from reelkeeper import policy
+from reelkeeper.model import PIPELINE_FAULT
+
+
+def keep(context: df.DurableOrchestrationContext) -> Generator[Any, Any, dict[str, Any]]:
+    work: dict[str, Any] = context.get_input()
+    video = yield from _bring(context, {**work, "part": "video"}, policy.CONTENT_WAITS)
+    if "fault" in video:
+        return {"index": work["index"], "fault": video["fault"]}
+    thumbnail = yield from _bring(context, {**work, "part": "thumbnail"}, ())
+    return {"index": work["index"], "clip": video["clip"], "thumbnail": thumbnail.get("clip")}
+
+
+def _bring(
+    context: df.DurableOrchestrationContext, work: dict[str, Any], waits: tuple[int, ...]
+) -> Generator[Any, Any, dict[str, Any]]:
+    try:
+        staged = yield context.call_activity_with_retry("download", RETRY, work)
+        for seconds in waits:
+            if not staged.get("again"):
+                break
+            pause = timedelta(seconds=max(seconds, staged["retry_after"]))
+            yield context.create_timer(context.current_utc_datetime + pause)
+            staged = yield context.call_activity_with_retry("download", RETRY, work)
+        if "fault" in staged:
+            return dict(staged)
+        stored = yield context.call_activity_with_retry("store", RETRY, {**work, "staged": staged})
+        return dict(stored)
+    except Exception:
+        # an activity that raised is our own failure and told in its log; the sweep comes back to the job
+        return {"fault": PIPELINE_FAULT.to_dict()}

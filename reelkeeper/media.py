@@ -1,0 +1,34 @@
+"""Tell media from the JSON, HTML or garbage that providers send in its place, by the first bytes. Pure."""
+
+from __future__ import annotations
+
+SNIFF_BYTES = 16
+
+
+def sniff(head: bytes) -> str | None:
+    """The media type that the first `SNIFF_BYTES` bytes announce (MP4, JPEG, PNG, WebP), or None.
+
+    MP4: ISO/IEC 14496-12 section 4.3, a ``ftyp`` box first. QuickTime's ``qt`` brand is no MP4.
+    """
+    if head[4:8] == b"ftyp" and head[8:12] != b"qt  ":
+        return "video/mp4"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def refusal(declared: str, head: bytes, wanted: str) -> str | None:
+    """Why this cannot be the `wanted` media, in words, or None when it is.
+
+    The bytes decide. The declared type refuses only where it says outright that this is a message, not a file:
+    real servers label good files ``application/octet-stream``.
+    """
+    if declared.endswith("json") or declared.startswith("text/"):
+        return f"it is declared as {declared}"
+    if sniff(head) != wanted:
+        return f"its first bytes are not those of {wanted}"
+    return None

@@ -1,0 +1,174 @@
+"""What a job is: its states, the request, the task at the provider, the clips, and the record that holds them.
+
+Pure data. Times are aware UTC datetimes; on the wire and in storage they are ISO 8601 with milliseconds and ``Z``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from reelkeeper.errors import ADVICE, Fault
+
+PENDING, QUEUED, SUBMITTING, GENERATING, DOWNLOADING = "pending", "queued", "submitting", "generating", "downloading"
+COMPLETED, FAILED, CANCELLED, EXPIRED = "completed", "failed", "cancelled", "expired"
+DOWNLOAD_FAILED, SUBMIT_UNKNOWN = "download_failed", "submit_unknown"
+
+TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED, EXPIRED})
+
+TRANSITIONS: dict[str, frozenset[str]] = {
+    PENDING: frozenset({QUEUED, SUBMITTING, FAILED, CANCELLED}),
+    QUEUED: frozenset({SUBMITTING, FAILED, CANCELLED}),
+    SUBMITTING: frozenset({QUEUED, GENERATING, SUBMIT_UNKNOWN, FAILED, CANCELLED}),
+    SUBMIT_UNKNOWN: frozenset({SUBMITTING, GENERATING, FAILED, CANCELLED}),
+    # back to queued: the provider failed its own task without charging for it, so it is created anew
+    GENERATING: frozenset({QUEUED, DOWNLOADING, FAILED, CANCELLED, EXPIRED}),
+    DOWNLOADING: frozenset({DOWNLOAD_FAILED, COMPLETED, FAILED, CANCELLED, EXPIRED}),
+    DOWNLOAD_FAILED: frozenset({DOWNLOADING, COMPLETED, CANCELLED, EXPIRED}),
+    **{end: frozenset() for end in TERMINAL},
+}
+STATUSES = tuple(TRANSITIONS)
+
+PIPELINE_FAULT = Fault("pipeline_error", ADVICE["pipeline_error"])
+
+
+class IllegalTransition(Exception):
+    """A job was asked to move where `TRANSITIONS` has no arrow: a bug, or a predecessor that woke up late."""
+
+
+def to_iso(moment: datetime | None) -> str | None:
+    """2026-11-20T09:30:00.125Z, or None."""
+    if moment is None:
+        return None
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_iso(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What the caller asked for, validated and with the defaults filled in."""
+
+    prompt: str
+    width: int
+    height: int
+    n_seconds: int
+    n_variants: int
+    model: str
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One finished thing at the provider (a Sora generation)."""
+
+    output_id: str
+    width: int
+    height: int
+    n_seconds: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """The provider's own job, in our words.
+
+    `state`: queued, running, succeeded, failed or cancelled. `stage` is the provider's finer word for it.
+    `fault` is set when it failed; `charged` says whether the provider bills for it all the same.
+    """
+
+    task_id: str
+    state: str
+    stage: str
+    created_at: datetime
+    expires_at: datetime
+    outputs: tuple[Output, ...] = ()
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One stored blob: the kept output `index` of a job."""
+
+    index: int
+    path: str
+    size: int
+    content_type: str
+    digest: str
+    output_id: str
+    width: int
+    height: int
+    n_seconds: int
+    thumbnail_path: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """The record of one job: the truth that outlives every orchestration history.
+
+    `attempts` counts the tries of the step the job is in; `creates` the tasks the provider accepted for it.
+    `place` is where the task lives (provider name, base URL), so that later calls reach the place that made it.
+    `etag` is the version read from storage ("" before the first insert) and no part of the record's content.
+    """
+
+    job_id: str
+    owner: str
+    kind: str
+    request: JobRequest
+    provider: str
+    created_at: datetime
+    updated_at: datetime
+    status: str = PENDING
+    stage: str = "accepted"
+    progress: int = 0
+    task_id: str | None = None
+    place: str | None = None
+    outputs: tuple[Output, ...] = ()
+    clips: tuple[Clip, ...] = ()
+    attempts: int = 0
+    creates: int = 0
+    submitting_since: datetime | None = None
+    generating_since: datetime | None = None
+    expires_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    finished_at: datetime | None = None
+    fault: Fault | None = None
+    warning: str | None = None
+    etag: str = field(default="", compare=False)
+
+    @property
+    def finished(self) -> bool:
+        return self.status in TERMINAL
+
+    def to(self, status: str, now: datetime, **changes: Any) -> Job:
+        """The job after a move to `status` (or none, when it is there already) and `changes`.
+
+        Raises IllegalTransition where the table has no arrow.
+        """
+        if status != self.status and status not in TRANSITIONS[self.status]:
+            raise IllegalTransition(f"job {self.job_id}: {self.status} -> {status}")
+        return replace(self, status=status, updated_at=now, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        data = asdict(self)
+        del data["etag"]
+        return {key: to_iso(value) if isinstance(value, datetime) else value for key, value in data.items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], etag: str = "") -> Job:
+        """Read what `to_dict` wrote; unknown keys of a newer version are ignored, missing ones get their default."""
+        known = {f.name for f in fields(cls)}
+        values = {key: value for key, value in data.items() if key in known and value is not None}
+        for key in _TIMES & values.keys():
+            values[key] = from_iso(values[key])
+        values["request"] = JobRequest(**values["request"])
+        values["outputs"] = tuple(Output(**item) for item in values.get("outputs", ()))
+        values["clips"] = tuple(Clip(**item) for item in values.get("clips", ()))
+        if "fault" in values:
+            values["fault"] = Fault.from_dict(values["fault"])
+        return cls(**values, etag=etag)
+
+
+_TIMES = {f.name for f in fields(Job) if "datetime" in str(f.type)}

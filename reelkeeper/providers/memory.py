@@ -1,0 +1,126 @@
+"""A provider in memory: the fake beside the real adapters. It passes the same contract tests, and tests steer it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import TracebackType
+
+from reelkeeper.errors import ADVICE, Fault, ProviderError
+from reelkeeper.model import JobRequest, Output, Task
+from reelkeeper.providers.azure_jobs import ABILITIES
+from reelkeeper.providers.base import Content
+
+VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(range(256)) * 64
+PICTURE = b"\xff\xd8\xff\xe0" + bytes(64)
+
+
+def refusal(code: str, *, retry_after: float | None = None, outcome_unknown: bool = False) -> ProviderError:
+    """A ProviderError as an adapter would raise it for `code`."""
+    fault = Fault(code, ADVICE[code], f"simulated {code}", request_id="request-1")
+    return ProviderError(fault, retry_after=retry_after, outcome_unknown=outcome_unknown)
+
+
+class MemoryProvider:
+    """`Provider` without a wire.
+
+    `submitted`: every accepted request in order. `planned[method]`: errors that the next calls of that method raise
+    instead of answering. `files`: the bytes of each output; `cut_at`: the next download breaks off after this many.
+    """
+
+    kind = "videos"
+    model = "sora"
+    abilities = ABILITIES
+
+    def __init__(self, now: Callable[[], datetime], name: str = "sora") -> None:
+        self.name, self.place = name, f"memory {name}"
+        self.submitted: list[JobRequest] = []
+        self.planned: dict[str, list[ProviderError]] = {}
+        self.files: dict[str, bytes] = {}
+        self.thumbnails: dict[str, bytes] = {}
+        self.cut_at: int | None = None
+        self.media_type = "video/mp4"
+        self.opened_at: list[int] = []
+        self._now, self._numbers, self._lock = now, itertools.count(1), threading.Lock()
+        self._tasks: dict[str, Task] = {}
+
+    def finish(self, task_id: str, outputs: int | None = None) -> None:
+        """Let the task succeed with its outputs (as many as asked for, unless told)."""
+        request = self.submitted[int(task_id.removeprefix("task_")) - 1]
+        made = []
+        for number in range(request.n_variants if outputs is None else outputs):
+            output_id = f"gen_{task_id}_{number}"
+            made.append(Output(output_id, request.width, request.height, request.n_seconds))
+            self.files.setdefault(output_id, VIDEO + output_id.encode())
+            self.thumbnails.setdefault(output_id, PICTURE)
+        task = self._tasks[task_id]
+        self._tasks[task_id] = replace(task, state="succeeded", stage="succeeded", outputs=tuple(made))
+
+    def fail(self, task_id: str, code: str) -> None:
+        task = self._tasks[task_id]
+        self._tasks[task_id] = replace(task, state="failed", stage="failed", fault=refusal(code).fault)
+
+    def forget(self, task_id: str) -> None:
+        del self._tasks[task_id]
+
+    def submit(self, request: JobRequest) -> Task:
+        self._raise_planned("submit")
+        with self._lock:
+            self.submitted.append(request)
+            now = self._now()
+            task = Task(f"task_{next(self._numbers)}", "queued", "queued", now, now + timedelta(hours=24))
+            self._tasks[task.task_id] = task
+            return task
+
+    def look(self, task_id: str) -> Task:
+        self._raise_planned("look")
+        if task_id not in self._tasks:
+            raise refusal("task_lost")
+        return self._tasks[task_id]
+
+    def open_output(self, output: Output, offset: int = 0) -> Content:
+        self._raise_planned("open_output")
+        if output.output_id not in self.files:
+            raise refusal("content_not_ready")
+        self.opened_at.append(offset)
+        cut_at, self.cut_at = self.cut_at, None
+        return MemoryContent(self.files[output.output_id], offset, self.media_type, cut_at)
+
+    def open_thumbnail(self, output: Output) -> Content | None:
+        self._raise_planned("open_thumbnail")
+        picture = self.thumbnails.get(output.output_id)
+        return None if picture is None else MemoryContent(picture, 0, "image/jpeg", None)
+
+    def _raise_planned(self, method: str) -> None:
+        if self.planned.get(method):
+            raise self.planned[method].pop(0)
+
+
+class MemoryContent:
+    """An open download of `data` from `offset`, in odd pieces so that nobody relies on their size."""
+
+    PIECE = 100_003
+
+    def __init__(self, data: bytes, offset: int, media_type: str, cut_at: int | None) -> None:
+        self.offset, self.media_type = offset, media_type
+        self.total: int | None = len(data)
+        self.validator = f"{len(data)}-{hash(data)}"
+        self._data, self._cut_at = data, cut_at
+
+    def chunks(self) -> Iterator[bytes]:
+        end = len(self._data) if self._cut_at is None else min(self._cut_at, len(self._data))
+        for start in range(self.offset, end, self.PIECE):
+            yield self._data[start : min(start + self.PIECE, end)]
+        if end < len(self._data):
+            raise refusal("provider_error")
+
+    def __enter__(self) -> MemoryContent:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._data = b""

@@ -1,0 +1,169 @@
+"""Records as table rows: what Azure Table Storage can hold, as pure functions.
+
+Scalars are columns. Lists and objects are JSON text in a column called ``<name>_json``. Text too long for one column
+goes on in ``<name>__1``, ``<name>__2``... None is an absent column. The fake stores the same rows as the real adapter,
+so a job that cannot be stored is refused by both.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from reelkeeper import names
+from reelkeeper.model import Job, from_iso, to_iso
+from reelkeeper.records.base import IdempotencyClaim, Watch
+
+Row = dict[str, Any]
+
+# Azure: a text column holds 64 KiB of UTF-16; 16,000 characters are at most 64,000 bytes, whatever they are.
+PIECE_CHARS = 16_000
+MAX_ROW_BYTES = 1024 * 1024
+MAX_COLUMNS = 252
+WATCH_SHARDS = 16
+
+_ROW_KEY = re.compile(r"[0-9a-f]{12}-" + names.JOB_ID.pattern)
+_CONTINUATION = re.compile(r"__\d+\Z")
+_JSON = "_json"
+
+
+def to_row(partition: str, key: str, values: Mapping[str, Any]) -> Row:
+    """Lay `values` out in columns. Raises ValueError when Azure would refuse the row for its size."""
+    row: Row = {"PartitionKey": partition, "RowKey": key}
+    for name, value in values.items():
+        if value is None:
+            continue
+        column, content = (name, value) if _is_scalar(value) else (name + _JSON, _to_json(value))
+        if not isinstance(content, str):
+            row[column] = content
+            continue
+        row[column] = content[:PIECE_CHARS]
+        for start in range(PIECE_CHARS, len(content), PIECE_CHARS):
+            row[f"{column}__{start // PIECE_CHARS}"] = content[start : start + PIECE_CHARS]
+    size = row_bytes(row)
+    if size > MAX_ROW_BYTES or len(row) > MAX_COLUMNS:
+        raise ValueError(f"record too large for a table row: {size} bytes in {len(row)} columns, at most 1 MiB in 252")
+    return row
+
+
+def from_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what `to_row` laid out."""
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in ("PartitionKey", "RowKey") or _CONTINUATION.search(name):
+            continue
+        number = 1
+        while (more := row.get(f"{name}__{number}")) is not None:
+            value, number = value + more, number + 1
+        if name.endswith(_JSON):
+            name, value = name.removesuffix(_JSON), json.loads(value)
+        values[name] = value
+    return values
+
+
+def row_bytes(row: Mapping[str, Any]) -> int:
+    """The size Azure bills and limits (learn.microsoft.com, "Understanding the Table service data model")."""
+    keys = len(_utf16(row["PartitionKey"])) + len(_utf16(row["RowKey"]))
+    columns = {name: value for name, value in row.items() if name not in ("PartitionKey", "RowKey")}
+    return 4 + keys + sum(8 + 2 * len(name) + _value_bytes(value) for name, value in columns.items())
+
+
+def _value_bytes(value: Any) -> int:
+    return 4 + len(_utf16(value)) if isinstance(value, str) else 8
+
+
+def _utf16(text: str) -> bytes:
+    return text.encode("utf-16-le")
+
+
+def _is_scalar(value: Any) -> bool:
+    """Half a surrogate pair (a provider cut its message in the middle of an emoji) survives only as JSON escape."""
+    if isinstance(value, str):
+        return _is_unicode(value)
+    return isinstance(value, bool | int | float)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _to_json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if _is_unicode(text) else json.dumps(value, separators=(",", ":"))
+
+
+def job_row(job: Job) -> Row:
+    return to_row(names.safe_owner(job.owner), names.row_key(job.job_id), job.to_dict())
+
+
+def row_job(row: Mapping[str, Any], etag: str) -> Job:
+    return Job.from_dict(from_row(row), etag)
+
+
+def watch_row(watch: Watch) -> Row:
+    values = {
+        "owner": watch.owner,
+        "kind": watch.kind,
+        "due": to_iso(watch.due),
+        "expires_at": to_iso(watch.expires_at),
+    }
+    return to_row(watch_partition(watch.job_id), watch.job_id, values)
+
+
+def watch_partition(job_id: str) -> str:
+    return names.shard(job_id, WATCH_SHARDS)
+
+
+def row_watch(row: Mapping[str, Any]) -> Watch:
+    values = from_row(row)
+    due = from_iso(values["due"])
+    assert due is not None  # always written
+    return Watch(row["RowKey"], values["owner"], values["kind"], due, from_iso(values.get("expires_at")))
+
+
+def urgency(watch: Watch) -> tuple[bool, str, str, str]:
+    """Sort key of the watchdog: earliest provider expiry first (none known last), then earliest due."""
+    expires_at = to_iso(watch.expires_at)
+    return expires_at is None, expires_at or "", to_iso(watch.due) or "", watch.job_id
+
+
+def claim_row(owner: str, key: str, claim: IdempotencyClaim) -> Row:
+    values = {"job_id": claim.job_id, "body_digest": claim.body_digest}
+    return to_row(names.safe_owner(owner), claim_key(key), values)
+
+
+def claim_key(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def row_claim(row: Mapping[str, Any]) -> IdempotencyClaim:
+    return IdempotencyClaim(row["job_id"], row["body_digest"])
+
+
+def to_cursor(row_key: str) -> str:
+    """Opaque to the caller: where the next page goes on."""
+    return base64.urlsafe_b64encode(row_key.encode()).decode().rstrip("=")
+
+
+def from_cursor(cursor: str) -> str:
+    """The row key in `cursor`. Raises ValueError when it is not one that `to_cursor` made."""
+    try:
+        row_key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:  # not Base64, or not text
+        row_key = ""
+    if not _ROW_KEY.fullmatch(row_key):
+        raise ValueError("cursor is not one that this service gave out; leave it out to start at the newest job")
+    return row_key
+
+
+def check_limit(limit: int) -> None:
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")

@@ -1,0 +1,53 @@
+"""Settings -> Services: every door to the outside in one frozen value, handed to the functions that need it.
+
+The adapters' vendor libraries are imported here, on first use, so that importing the app stays fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from reelkeeper.clips.base import Clips
+from reelkeeper.providers.base import Provider
+from reelkeeper.records.base import IdempotencyKeys, Jobs, Watchdog
+from reelkeeper.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """`providers`: by name, the default one of its kind first. `now`: the clock, aware UTC."""
+
+    jobs: Jobs
+    watchdog: Watchdog
+    idempotency: IdempotencyKeys
+    clips: Clips
+    providers: dict[str, Provider]
+    settings: Settings
+    now: Callable[[], datetime]
+
+    def default_provider(self, kind: str) -> Provider | None:
+        return next((provider for provider in self.providers.values() if provider.kind == kind), None)
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def build_services(settings: Settings, now: Callable[[], datetime] = utc_now) -> Services:
+    """The real adapters for these settings. Connects to nothing yet."""
+    from reelkeeper.clips.blobs import BlobClips
+    from reelkeeper.providers.azure_jobs import AzureJobs
+    from reelkeeper.records.tables import Tables
+
+    tables = Tables(settings.storage)
+    return Services(
+        jobs=tables.jobs,
+        watchdog=tables.watchdog,
+        idempotency=tables.idempotency,
+        clips=BlobClips(settings.storage, settings.container, now=now),
+        providers={config.name: AzureJobs(config, now) for config in settings.providers},
+        settings=settings,
+        now=now,
+    )

@@ -1,0 +1,119 @@
+"""POST /api/videos/generate: a validated request becomes a record, and only then anything else.
+
+1. Validate everything; nothing exists until the request is right.
+2. The idempotency key, if any, is bound to a job id before the job exists, so a repeated POST finds the same job.
+3. Watchdog row, then record: from here on the job cannot be lost. A row without a record is swept away.
+4. Start `render` under the job's id. If that fails, the job is accepted all the same: the sweep starts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+from dataclasses import replace
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from reelkeeper import names, policy
+from reelkeeper.errors import FieldError, RecordExists, RequestRefused
+from reelkeeper.model import Job, to_iso
+from reelkeeper.providers.base import Provider
+from reelkeeper.records.base import IdempotencyClaim, Watch
+from reelkeeper.services import Services
+from triggers.answers import json_answer
+from triggers.bodies import GenerateBody, read_body, refused, to_request
+from triggers.owner import owner_of
+from triggers.views import Links, retry_after
+
+log = logging.getLogger(__name__)
+
+KIND = "videos"
+
+
+async def generate(
+    services: Services, req: func.HttpRequest, client: df.DurableOrchestrationClient
+) -> func.HttpResponse:
+    body = read_body(req.headers.get("content-type", ""), req.get_body())
+    owner = owner_of(req, body.user_id)
+    provider = _provider(services, body.provider)
+    job = _new_job(services, body, owner, provider)
+    key = req.headers.get("idempotency-key")
+    replayed = False
+    if key is not None:
+        job, replayed = await asyncio.to_thread(_bind_key, services, job, _checked_key(key), body)
+    if not replayed:
+        job = await asyncio.to_thread(_record, services, job)
+        await _start(services, client, job)
+    return _accepted(services, req, job, replayed)
+
+
+def _provider(services: Services, name: str | None) -> Provider:
+    offered = {provider.name: provider for provider in services.providers.values() if provider.kind == KIND}
+    if not offered:
+        detail = "No video provider is configured. Set AZURE_SORA_ENDPOINT and AZURE_API_KEY, then restart the app."
+        raise RequestRefused(503, "no_provider", detail)
+    if name is None:
+        return next(iter(offered.values()))
+    if name not in offered:
+        raise refused(FieldError("provider", f"{name!r} is not configured; allowed: {', '.join(offered)}"))
+    return offered[name]
+
+
+def _new_job(services: Services, body: GenerateBody, owner: str, provider: Provider) -> Job:
+    now = services.now()
+    request = to_request(body, provider)
+    return Job(names.new_job_id(now), owner, KIND, request, provider.name, created_at=now, updated_at=now)
+
+
+def _checked_key(key: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        raise refused(FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+    return key
+
+
+def _bind_key(services: Services, job: Job, key: str, body: GenerateBody) -> tuple[Job, bool]:
+    """The job that holds the key, and whether it was there before. Raises RequestRefused (422) for another body."""
+    text = json.dumps(body.model_dump(exclude={"user_id"}), sort_keys=True)
+    ours = IdempotencyClaim(job.job_id, hashlib.sha256(text.encode()).hexdigest())
+    holds = services.idempotency.claim(job.owner, key, ours)
+    if holds.body_digest != ours.body_digest:
+        detail = "This Idempotency-Key was used with another body. Use a new key for a new job."
+        raise RequestRefused(422, "idempotency_mismatch", detail, (FieldError("Idempotency-Key", detail),))
+    found = services.jobs.get(job.owner, holds.job_id)
+    # no record: the first POST died between its two writes, so this one finishes it under the same id
+    return (found, True) if found else (replace(job, job_id=holds.job_id), False)
+
+
+def _record(services: Services, job: Job) -> Job:
+    services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, services.now() + policy.START_GRACE))
+    try:
+        return services.jobs.insert(job)
+    except RecordExists:
+        twin = services.jobs.get(job.owner, job.job_id)
+        if twin is None:
+            raise
+        return twin
+
+
+async def _start(services: Services, client: df.DurableOrchestrationClient, job: Job) -> None:
+    try:
+        await client.start_new("render", job.job_id, {"owner": job.owner, "job_id": job.job_id})
+        log.info("job %s: accepted", job.job_id)
+    except Exception:
+        log.exception("job %s: accepted, but its orchestration could not be started; the sweep will", job.job_id)
+
+
+def _accepted(services: Services, req: func.HttpRequest, job: Job, replayed: bool) -> func.HttpResponse:
+    links = Links(req.url, KIND).of(job.job_id)
+    body: dict[str, Any] = {
+        "job_id": job.job_id, "status": job.status, **links, "created_at": to_iso(job.created_at),
+    }  # fmt: skip
+    headers = {"Location": links["status_url"], **retry_after(job, services.now())}
+    if replayed:
+        headers["Idempotent_Replayed"] = "true"
+    return json_answer(body, 200 if replayed else 202, **headers)

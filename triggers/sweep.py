@@ -1,0 +1,64 @@
+"""The sweep: every unfinished job whose watchdog row is due is looked at, and `render` started again where nobody is.
+
+1. Rows that are due, soonest provider expiry first.
+2. A finished or vanished job loses its row. A job whose orchestration lives is only pushed forward.
+3. Everything else - a download to try again, a start that failed, a lost task hub - is the same: start `render`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import timedelta
+
+import azure.durable_functions as df
+
+from reelkeeper import policy
+from reelkeeper.records.base import Watch
+from reelkeeper.services import Services
+
+log = logging.getLogger(__name__)
+
+MOST_PER_SWEEP = 200
+FORGET_AFTER = timedelta(minutes=10)
+"""A row this long overdue without a record: the POST that wrote it died before the record."""
+
+ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
+
+
+async def sweep(services: Services, client: df.DurableOrchestrationClient) -> dict[str, int]:
+    """Counts of what was done: ``{started, pushed, cleared, failed}``. One job's failure never stops the others."""
+    counts = {"started": 0, "pushed": 0, "cleared": 0, "failed": 0}
+    for watch in await asyncio.to_thread(services.watchdog.due, services.now(), MOST_PER_SWEEP):
+        try:
+            counts[await _look_after(services, client, watch)] += 1
+        except Exception:
+            log.exception("job %s: the sweep could not look after it; it stays due", watch.job_id)
+            counts["failed"] += 1
+    if any(counts.values()):
+        log.info("sweep: %s", ", ".join(f"{count} {what}" for what, count in counts.items() if count))
+    return counts
+
+
+async def _look_after(services: Services, client: df.DurableOrchestrationClient, watch: Watch) -> str:
+    job = await asyncio.to_thread(services.jobs.get, watch.owner, watch.job_id)
+    now = services.now()
+    if job is None and now - watch.due < FORGET_AFTER:
+        return "pushed"
+    if job is None or job.finished:
+        await asyncio.to_thread(services.watchdog.unwatch, watch.job_id)
+        return "cleared"
+    later = replace(watch, due=now + policy.STEP_GRACE, expires_at=job.expires_at)
+    if await _is_alive(client, job.job_id):
+        await asyncio.to_thread(services.watchdog.watch, later)
+        return "pushed"
+    await client.start_new("render", job.job_id, {"owner": job.owner, "job_id": job.job_id})
+    log.info("job %s: %s and nobody at work on it; started again", job.job_id, job.status)
+    await asyncio.to_thread(services.watchdog.watch, later)
+    return "started"
+
+
+async def _is_alive(client: df.DurableOrchestrationClient, instance_id: str) -> bool:
+    status = await client.get_status(instance_id)
+    return bool(status) and status.runtime_status is not None and status.runtime_status.name in ALIVE
