@@ -6,38 +6,74 @@ import argparse
 import json
 import logging
 import signal
+import sqlite3
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from emulator.parent import stop_with_parent
 from emulator.sora.control import __doc__ as control_help
-from emulator.sora.faults import KINDS, read_fault
+from emulator.sora.faults import ANY_OP, KINDS, Kind, read_fault
 from emulator.sora.simulator import Simulator
 from emulator.sora.studio import PROMPT_TRIGGERS
 
 
+def _at_least(least: int, sort: Callable[[str], float]) -> Callable[[str], float]:
+    """Make an argument type for numbers from `least` on."""
+
+    def number(text: str) -> float:
+        value = sort(text)
+        if not value >= least:
+            raise ValueError
+        return value
+
+    number.__name__ = f"number from {least}"  # argparse names the type when it refuses
+    return number
+
+
+def _explain(name: str, kind: Kind) -> str:
+    where = "any" if kind.ops == ANY_OP else ", ".join(kind.ops)
+    args = "".join(f"\n{'':24}{arg} = {json.dumps(default)}" for arg, default in kind.args.items() if arg != "shape")
+    return f"  {name:21} [{where}] {kind.does}{args}"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    kinds = "\n".join(f"  {name:21} {kind.does} [{', '.join(kind.ops)}]" for name, kind in KINDS.items())
+    kinds = "\n".join(_explain(name, kind) for name, kind in KINDS.items())
     triggers = "\n".join(f"  {word:21} {does}" for word, does in PROMPT_TRIGGERS.items())
     parser = argparse.ArgumentParser(
         prog="python -m emulator.sora",
         description="A video provider on this machine: the Azure OpenAI jobs API of Sora, with real MP4 files\n"
         "and faults on demand. Set AZURE_SORA_ENDPOINT to the printed address.",
-        epilog=f"{control_help}\nFault kinds [operations]:\n{kinds}\n\nPrompt words:\n{triggers}",
+        epilog=f"{control_help}\nFault kinds, with the operations they are for and the defaults of their arguments\n"
+        f"(any: {', '.join(ANY_OP)};\nrefusals also take shape: wrapped, flat, html or empty):\n"
+        f"{kinds}\n\nPrompt words:\n{triggers}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add, seconds = parser.add_argument, _at_least(0, float)
     add("--port", type=int, default=7090, help="port on 127.0.0.1; 0 takes a free one (default: %(default)s)")
     add(
         "--data", type=Path, default=Path(".dev/sora"), help="folder of tasks, journal and media (default: %(default)s)"
     )
     add("--api-key", help="refuse calls without this key in `api-key` or `Authorization: Bearer` (default: no check)")
-    add("--generation-seconds", type=float, default=8.0, help="how long a task takes (default: %(default)s)")
-    add("--expiry-seconds", type=float, default=86400.0, help="how long a finished task is kept (default: %(default)s)")
-    add("--max-running", type=int, help="more unfinished tasks are refused with 429 'Too many running tasks'")
-    add("--creates-per-minute", type=int, help="more accepted creates in any 60 s are refused with 429 and Retry-After")
+    add("--generation-seconds", type=seconds, default=8.0, help="how long a task takes (default: %(default)s)")
+    add(
+        "--expiry-seconds",
+        type=seconds,
+        default=86400.0,
+        help="how long a finished task is kept (default: %(default)s)",
+    )
+    add(
+        "--max-running",
+        type=_at_least(0, int),
+        help="more unfinished tasks are refused with 429 'Too many running tasks'",
+    )
+    add(
+        "--creates-per-minute",
+        type=_at_least(0, int),
+        help="more accepted creates in any 60 s are refused with 429 and Retry-After",
+    )
     add("--deployments", type=lambda text: [name for name in text.split(",") if name], default=[], metavar="A,B",
         help="known deployment names; another `model` is refused with 404 (default: all are known)")  # fmt: skip
     add(
@@ -48,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--media", choices=("full", "tiny"), default="full",
         help="full: the asked size at 24 frames/s; tiny: an eighth of it at 4 (default: %(default)s)")  # fmt: skip
-    add("--media-bytes", type=int, metavar="N", help="every video has exactly N bytes, made on the fly")
+    add("--media-bytes", type=_at_least(1, int), metavar="N", help="every video has exactly N bytes, made on the fly")
     add("--fault", action="append", default=[], metavar="JSON", help="a fault in force from the start; repeatable")
     add("--stop-with-parent", action="store_true", help="stop when the parent process ends (its pipe to stdin closes)")
     return parser
@@ -82,9 +118,13 @@ def main(argv: list[str] | None = None) -> int:
         error_shape=args.error_shape,
     )
     try:
+        args.data.mkdir(parents=True, exist_ok=True)
         simulator.start()
+    except sqlite3.OperationalError as error:
+        print(f"cannot use --data {args.data}: {error}; does another simulator use it?", file=sys.stderr)
+        return 1
     except OSError as error:
-        print(f"cannot serve on 127.0.0.1:{args.port}: {error.strerror}; choose another --port", file=sys.stderr)
+        print(f"cannot serve on 127.0.0.1:{args.port} with --data {args.data}: {error.strerror}", file=sys.stderr)
         return 1
     for fault in faults:
         simulator.fault(fault.op, fault.kind, fault.times, fault.match, delay=fault.delay, **fault.args)

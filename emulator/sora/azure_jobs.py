@@ -7,7 +7,7 @@ create, get, list, delete a job; get a generation; its video (`/content/video`) 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -18,6 +18,7 @@ from emulator.sora.delivery import deliver
 from emulator.sora.exchange import Route
 from emulator.sora.faults import Fault, hides
 from emulator.sora.journal import Call
+from emulator.sora.media import Source
 from emulator.sora.studio import Refusal, Studio
 from emulator.sora.tasks import Task
 
@@ -151,7 +152,7 @@ class AzureJobs:
         task = self._studio.find_output(self.name, call.output_id or "")
         if call.fault and call.fault.kind == "redirect":
             return _redirect(request, call, "video")
-        source = await self._studio.media.video(task, call.output_id or "", quality)
+        source = await self._media(self._studio.media.video(task, call.output_id or "", quality))
         try:
             return await deliver(request, call, source, "video/mp4", self._modified(task))
         finally:
@@ -161,8 +162,14 @@ class AzureJobs:
         task = self._studio.find_output(self.name, call.output_id or "")
         if call.fault and call.fault.kind == "redirect":
             return _redirect(request, call, "thumbnail")
-        source = await self._studio.media.thumbnail(task, call.output_id or "")
+        source = await self._media(self._studio.media.thumbnail(task, call.output_id or ""))
         return await deliver(request, call, source, "image/jpg", self._modified(task))
+
+    async def _media(self, made: Awaitable[Source]) -> Source:
+        try:
+            return await made
+        except FileNotFoundError:  # deleted or expired while it was encoded
+            raise Refusal("not_found") from None
 
     def _modified(self, task: Task) -> datetime:
         return datetime.fromtimestamp(task.finished_at(self._studio.at()) or task.created, timezone.utc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
@@ -84,7 +85,8 @@ async def deliver(
     await response.prepare(request)
     call.status = status
     if request.method == "GET":
-        await _send(request, response, call, source, start, end, kind, args)
+        with suppress(ConnectionError):  # the client has left
+            await _send(request, response, call, source, start, end, kind, args)
     return response
 
 

@@ -124,7 +124,7 @@ async def _answer(
             cut(request)
         return response
     except Refusal as refusal:
-        return dialect.refuse(refusal.kind, refusal.args_)
+        return dialect.refuse(refusal.kind, refusal.details)
 
 
 def _any_answer(args: dict[str, Any]) -> web.Response:

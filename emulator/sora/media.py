@@ -161,6 +161,11 @@ def encode_thumbnail(card: Card, path: Path) -> None:
     unfinished.replace(path)
 
 
+def _remove(path: Path, _: object = None) -> None:
+    with suppress(PermissionError):  # Windows: still being sent; the next look removes it
+        path.unlink(missing_ok=True)
+
+
 class Media:
     """The files of all outputs, in `folder`. With `media_bytes` every video has exactly that many bytes."""
 
@@ -206,11 +211,13 @@ class Media:
                 self._start(path, partial(encode_video, card, "high", path))
 
     def forget(self, task: Task) -> None:
-        """Remove a task's files."""
+        """Remove a task's files, those just being made as soon as they are done."""
         for output_id in task.outputs:
-            for path in self._folder.glob(f"{output_id}*"):
-                with suppress(PermissionError):  # Windows: still being sent; the next look removes it
-                    path.unlink(missing_ok=True)
+            for path in (*self._folder.glob(f"{output_id}-*.mp4"), self._folder / f"{output_id}.jpg"):
+                _remove(path)
+            for path, future in self._making.items():
+                if path.name.startswith(output_id):
+                    future.add_done_callback(partial(_remove, path))
 
     def close(self) -> None:
         """Stop encoding; what was begun is finished first."""

@@ -78,7 +78,10 @@ class Painter:
     def _draw_texts(self) -> None:
         card, unit, left = self.card, self._unit, self._margin
         label_top = left // 2 + 2 * unit & ~1
-        self._text(left, label_top, plain(card.label), unit, 0.72)
+        label, small = plain(card.label), unit
+        while small > 1 and measure(label, small) > card.width - 2 * left:
+            small -= 1
+        self._text(left, label_top, label, small, 0.72)
         self._fill(left, label_top + 12 * unit, 12 * unit, unit, self._bar)
         room_top = label_top + 20 * unit
         room = self._band_top - room_top - 6 * unit

@@ -36,7 +36,7 @@ class Refusal(Exception):
 
     def __init__(self, kind: str, **args: Any) -> None:
         super().__init__(kind)
-        self.kind, self.args_ = kind, args
+        self.kind, self.details = kind, args
 
 
 @dataclass
@@ -71,7 +71,9 @@ class Studio:
 
     def __init__(self, data: Path, clock: Callable[[], datetime], limits: Limits, media: Media) -> None:
         data.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(data / "sora.sqlite", isolation_level=None, check_same_thread=False)
+        self._database = sqlite3.connect(data / "sora.sqlite", isolation_level=None, timeout=1.0)
+        # One process per folder: a second one would work on stale copies. Freed by the system when the process dies.
+        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         # Survives a kill -9; only a power cut could lose the last writes, and this is a development tool.
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")

@@ -2,7 +2,7 @@
 
 A block's id says which run of which source it belongs to, its place, and the digest of its bytes:
 
-    00007.5f3a.1c9be044.<SHA-256 of the block, base64url>        (62 of the 64 characters Azure allows)
+    00007.5f3a.1c9be044.<SHA-256 of the block, base64url>        (63 of the 64 characters Azure allows)
     index run  source
 
 `run` is chance, new for every download that starts at byte 0, so that two downloads at once never mix; `source` is
@@ -22,7 +22,6 @@ from reelkeeper.clips.base import StagedBlock
 from reelkeeper.policy import BLOCK_BYTES
 
 _ID = re.compile(r"(\d{5})\.([0-9a-f]{4}\.[0-9a-f]{8})\.([A-Za-z0-9_-]{43})")
-MAX_BLOCKS = 50_000
 
 
 @dataclass(frozen=True)
@@ -71,32 +70,38 @@ def block_id(index: int, run: str, data: bytes) -> str:
 
 def resumable(staged: Iterable[StagedBlock]) -> Chain | None:
     """The longest chain of full blocks from index 0, or None. A run with two versions of one block is left out."""
-    runs: dict[str, dict[int, list[StagedBlock]]] = {}
+    runs: dict[str, dict[int, set[str]]] = {}
     for block in staged:
         if (parsed := _ID.fullmatch(block.block_id)) and block.size == BLOCK_BYTES:
-            runs.setdefault(parsed[2], {}).setdefault(int(parsed[1]), []).append(block)
+            runs.setdefault(parsed[2], {}).setdefault(int(parsed[1]), set()).add(block.block_id)
     chains = []
     for run, places in runs.items():
         if all(len(versions) == 1 for versions in places.values()):
             ids: list[str] = []
             while len(ids) in places:
-                ids.append(places[len(ids)][0].block_id)
+                ids += places[len(ids)]
             chains.append(Chain(run, tuple(ids), len(ids) * BLOCK_BYTES))
     return max((chain for chain in chains if chain.block_ids), key=lambda chain: chain.size, default=None)
 
 
 def complete(staged: Iterable[StagedBlock], run: str, blocks: int, size: int) -> Chain | None:
-    """All `blocks` of `run`, exactly `size` bytes in all, or None when they are not (or no longer) all there."""
-    places: dict[int, list[StagedBlock]] = {}
+    """All `blocks` of `run`, exactly `size` bytes in all, or None when they are not (or no longer) all there.
+
+    Every block but the last is a full one; a shorter one in its place is left over from a file that ended too early.
+    """
+    last = blocks - 1
+    places: dict[int, str] = {}
     for block in staged:
-        if (parsed := _ID.fullmatch(block.block_id)) and parsed[2] == run and int(parsed[1]) < blocks:
-            places.setdefault(int(parsed[1]), []).append(block)
-    if len(places) != blocks or any(len(versions) > 1 for versions in places.values()):
+        if not (parsed := _ID.fullmatch(block.block_id)) or parsed[2] != run:
+            continue
+        index = int(parsed[1])
+        if index > last or block.size != (size - last * BLOCK_BYTES if index == last else BLOCK_BYTES):
+            continue
+        if places.setdefault(index, block.block_id) != block.block_id:
+            return None
+    if blocks < 1 or len(places) != blocks:
         return None
-    chain = [places[index][0] for index in range(blocks)]
-    if sum(block.size for block in chain) != size:
-        return None
-    return Chain(run, tuple(block.block_id for block in chain), size)
+    return Chain(run, tuple(places[index] for index in range(blocks)), size)
 
 
 def _digest_of(block_id: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -118,6 +119,19 @@ def test_racing_first_writes_all_arrive(clips: Clips, race: Callable[..., list[A
     """Eight workers write into a store that has no container yet: none fails, all blocks are there."""
     assert race(lambda number: clips.stage(PATH, str(number), b"x" * (number + 1))) == [None] * 8
     assert commit(clips, [str(number) for number in range(8)]).size == 36
+
+
+def test_a_container_made_by_several_at_once_serves_all(
+    connection: StorageConnection, race: Callable[..., list[Any]]
+) -> None:
+    """Workers that all miss the container all try to make it: losing that race is no error."""
+    for _ in range(6):
+        clips = BlobClips(connection, container=f"media-{secrets.token_hex(6)}")
+        assert (
+            race(lambda number, clips=clips: clips.put(f"{number}.jpg", b"data", content_type="image/jpeg"))
+            == [None] * 8
+        )
+        clips.close()
 
 
 def test_a_small_blob_is_written_in_one_go(clips: Clips) -> None:

@@ -91,7 +91,10 @@ def by_identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageCon
     """An account that is reached over https with tokens only."""
     folder = tmp_path_factory.mktemp("azurite-https")
     certificate, key = write_certificate(folder)
-    command: list[str | Path] = [find_node(ROOT) or "node", azurite_script(ROOT), "--location", folder / "storage"]
+    # the preload ends Azurite when our end of its stdin closes: `node` may be a wrapper, whose end would not
+    preload = ROOT / "emulator" / "azurite" / "stop_with_parent.js"
+    command: list[str | Path] = [find_node(ROOT) or "node", "--require", preload, azurite_script(ROOT)]
+    command += ["--location", folder / "storage"]
     for service in ("blob", "queue", "table"):
         command += [f"--{service}Host", "127.0.0.1", f"--{service}Port", "0"]
     command += ["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--oauth", "basic"]
@@ -99,12 +102,12 @@ def by_identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageCon
     child = Child("Azurite", command, cwd=folder, env=inherited(), log=folder / "azurite.log")
     try:
         child.wait_for(r"Azurite Table service is successfully listening at .*", 60, Event())
-        ports = re.findall(r"service is successfully listening at https://127\.0\.0\.1:(\d+)", child.read())
+        ports = dict(re.findall(r"Azurite (\w+) service is successfully .*https://127\.0\.0\.1:(\d+)", child.read()))
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("REQUESTS_CA_BUNDLE", str(certificate))
             yield StorageConnection(
-                blob_service_uri=f"https://127.0.0.1:{ports[0]}/devstoreaccount1",
-                table_service_uri=f"https://127.0.0.1:{ports[2]}/devstoreaccount1",
+                blob_service_uri=f"https://127.0.0.1:{ports['Blob']}/devstoreaccount1",
+                table_service_uri=f"https://127.0.0.1:{ports['Table']}/devstoreaccount1",
                 credential=AnyToken(),
             )
     finally:

@@ -26,6 +26,17 @@ def test_two_owners_never_share_a_name(owners: list[str]) -> None:
     assert names.safe_owner(first) != names.safe_owner(second)
 
 
+@given(OWNERS)
+def test_a_name_tells_its_owner_or_that_it_was_shortened(owner: str) -> None:
+    """Undoing the escapes gives the owner back; a shortened name shows a mark that no escape can make."""
+    safe = names.safe_owner(owner)
+    if "~~" not in safe:
+        escaped = re.sub(r"~(..)", lambda match: chr(int(match[1], 16)), safe)
+        assert escaped.encode("latin-1").decode("utf-8", "surrogatepass") == owner
+    else:
+        assert len(owner) * 12 > names.MAX_SAFE_OWNER
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -80,6 +82,21 @@ def test_range_behind_the_end_is_416_with_the_size(provider: Any) -> None:
     size = len(provider.video(generation).content)
     answer = provider.video(generation, headers={"Range": f"bytes={size}-"})
     assert (answer.status_code, answer.headers["Content-Range"], answer.content) == (416, f"bytes */{size}", b"")
+
+
+def test_client_that_leaves_does_no_harm(serve: Callable[..., Any]) -> None:
+    """A download given up in the middle is noted with the bytes sent; the server goes on serving."""
+    provider = serve(media_bytes=64 * 2**20)
+    generation = provider.generation()
+    answer = provider.video(generation, stream=True)
+    answer.raw.read(1000)
+    answer.close()
+    deadline = time.monotonic() + 10
+    while not provider.simulator.requests("content"):
+        assert time.monotonic() < deadline, "the call was never finished"
+    (call,) = provider.simulator.requests("content")
+    assert 0 < call["bytes"] < 64 * 2**20
+    assert provider.video(generation, headers={"Range": "bytes=0-9"}).status_code == 206
 
 
 def test_if_range_guards_a_resume(provider: Any) -> None:

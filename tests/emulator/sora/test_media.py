@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import time
+import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import pytest
+import requests
 from av import VideoFrame
 
 from emulator.sora.font import draw_line, measure, plain, wrap
@@ -125,16 +126,37 @@ def test_thumbnail_is_a_jpeg_of_the_video(serve: Callable[..., Any]) -> None:
 
 
 def test_server_answers_while_it_encodes(serve: Callable[..., Any]) -> None:
-    """A poll during the encoding of a large video is answered long before the encoding ends."""
+    """Polls go on being answered while a large video is encoded."""
     provider = serve(media="full")
-    job = provider.finish(
-        PROMPT, width=1920, height=1080, n_seconds=5
-    )  # the poll that sees it done starts the encoding
-    began = time.monotonic()
-    provider.job(job["id"])
-    polled = time.monotonic() - began
-    assert provider.video(job["generations"][0]["id"]).status_code == 200
-    assert polled < (time.monotonic() - began) / 2
+    job = provider.finish(PROMPT, width=1920, height=1080, n_seconds=3)
+    download, answers = background_download(provider, job)
+    polls = 0
+    while download.is_alive():
+        assert provider.job(job["id"])["status"] == "succeeded"
+        polls += 1
+    assert [answer.status_code for answer in answers] == [200]
+    assert polls > 3
+
+
+def test_video_deleted_while_it_is_encoded_is_404(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """The waiting download is refused, nothing breaks, and no file is left."""
+    provider = serve(media="full")
+    job = provider.finish(PROMPT, width=1920, height=1080, n_seconds=5)
+    download, answers = background_download(provider, job)
+    assert provider.call("DELETE", f"/openai/v1/video/generations/jobs/{job['id']}").status_code == 204
+    download.join()
+    assert [answer.status_code for answer in answers] == [404]
+    provider.simulator.stop()
+    assert list((tmp_path / "data" / "media").iterdir()) == []
+
+
+def background_download(provider: Any, job: dict[str, Any]) -> tuple[threading.Thread, list[requests.Response]]:
+    """Begin to download a job's first video; its answer comes into the list when the thread ends."""
+    url = f"{provider.simulator.url}/openai/v1/video/generations/{job['generations'][0]['id']}/content/video"
+    answers: list[requests.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(requests.get(url, timeout=60)))
+    thread.start()
+    return thread, answers
 
 
 @pytest.mark.parametrize("size", [1, 20, 500, 5000, 300_000])

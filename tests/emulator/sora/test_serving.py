@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -159,12 +160,27 @@ def test_command_explains_a_taken_port_and_a_bad_fault(command: Callable[..., su
         process = command("--port", str(taken.getsockname()[1]))
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (1, "")
-    assert "choose another --port" in err
+    assert "address already in use" in err.lower()
     assert "Traceback" not in err
     process = command("--fault", '{"op": "create", "kind": "flood"}')
     _, err = process.communicate(timeout=10)
     assert process.returncode == 2
     assert "unknown kind 'flood'" in err
+
+
+def test_folder_belongs_to_one_simulator(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """A second simulator on the same folder is refused instead of working on stale copies."""
+    serve()
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        Simulator(tmp_path / "data").start()
+
+
+@pytest.mark.parametrize("option", ["--generation-seconds=-1", "--media-bytes=0", "--max-running=x", "--media=huge"])
+def test_senseless_options_are_refused(command: Callable[..., subprocess.Popen[str]], option: str) -> None:
+    """Exit 2 and the option's name, before anything is served."""
+    process = command(option)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, option.split("=")[0] in err) == (2, True)
 
 
 def test_help_names_every_option_and_kind(command: Callable[..., subprocess.Popen[str]]) -> None:
