@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from reelkeeper.errors import ADVICE, Fault
+
+T = TypeVar("T")
 
 PENDING, QUEUED, SUBMITTING, GENERATING, DOWNLOADING = "pending", "queued", "submitting", "generating", "downloading"
 COMPLETED, FAILED, CANCELLED, EXPIRED = "completed", "failed", "cancelled", "expired"
@@ -163,12 +165,18 @@ class Job:
         values = {key: value for key, value in data.items() if key in known and value is not None}
         for key in _TIMES & values.keys():
             values[key] = from_iso(values[key])
-        values["request"] = JobRequest(**values["request"])
-        values["outputs"] = tuple(Output(**item) for item in values.get("outputs", ()))
-        values["clips"] = tuple(Clip(**item) for item in values.get("clips", ()))
+        values["request"] = _known(JobRequest, values["request"])
+        values["outputs"] = tuple(_known(Output, item) for item in values.get("outputs", ()))
+        values["clips"] = tuple(_known(Clip, item) for item in values.get("clips", ()))
         if "fault" in values:
-            values["fault"] = Fault.from_dict(values["fault"])
+            values["fault"] = _known(Fault, values["fault"])
         return cls(**values, etag=etag)
+
+
+def _known(cls: type[T], data: dict[str, Any]) -> T:
+    """An instance from the keys that `cls` knows: a newer version's record must not stop an older one."""
+    names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    return cls(**{key: value for key, value in data.items() if key in names})
 
 
 _TIMES = {f.name for f in fields(Job) if "datetime" in str(f.type)}

@@ -38,11 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stop_with_parent()
     try:
         root = Path(options.root).resolve()
+        data = options.data and Path(options.data).resolve()
         load_local_settings(root)
+        os.environ.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")  # as func start does
         configure_logging(read_host_json(root).log_levels)
+        os.chdir(root)  # the worker runs there
         host = Host(
             root,
-            data=options.data,
+            data=data,
             clock=Clock() if options.virtual_clock is None else VirtualClock(options.virtual_clock),
             port=options.port,
             rpc_port=options.rpc_port,

@@ -59,7 +59,7 @@ class Admin:
     async def _advance(self, request: web.Request) -> web.Response:
         if not self._clock.virtual:
             return _problem(409, "The clock is the machine's own: start the host with --virtual-clock to move it.")
-        seconds = _seconds(await request.text())
+        seconds = _seconds(await request.read())
         if seconds is None:
             return _problem(400, 'Send {"seconds": N} with N of zero or more.')
         try:
@@ -73,7 +73,7 @@ def _described(function: AppFunction) -> dict[str, Any]:
     return {"name": function.name, "language": "python", "config": {"bindings": [dict(b) for b in function.bindings]}}
 
 
-def _seconds(body: str) -> float | None:
+def _seconds(body: bytes) -> float | None:
     try:
         seconds = json.loads(body)["seconds"]
     except (ValueError, TypeError, KeyError):

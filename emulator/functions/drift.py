@@ -16,7 +16,8 @@ from typing import Any
 from azure.durable_functions.orchestrator import Orchestrator
 
 from .protocol import Action, ActionType, Answer, iso
-from .replay import Replay, WhenAll
+from .replay import Replay
+from .tasks import WhenAll
 
 _LONG_PIECE = timedelta(days=3)
 _last = threading.local()
@@ -28,7 +29,7 @@ _GENERIC = (
     "iteration over a set, and no change of its code while instances run."
 )
 _FAILED_ALL = (
-    "An exception from task_all was caught while {left} of its tasks still run: the host starts the next action only "
+    "An exception from task_all was caught while others of its tasks still run: the host starts the next action only "
     "when all of them are done, the SDK numbers it at once. Let the activities return error values instead of raising, "
     "or retry inside a sub-orchestrator."
 )
@@ -111,12 +112,14 @@ def warnings_for(replay: Replay, answer: Answer, seen: SdkView | None) -> list[s
         return _stays_running(replay)
     if seen is None or seen == host_view(replay):
         return []
-    causes = _causes(replay, answer) or ["The SDK and the host count the tasks of this orchestrator differently."]
-    mine = host_view(replay)
+    causes = _causes(replay, answer)
+    if not causes:
+        waits = replay.current is not None and not replay.current.done
+        behind = waits and replay.position < len(replay.actions)
+        causes = [_OLD_TASK if behind else "The SDK and the host count the tasks of this orchestrator differently."]
     return [
-        f"Drift: {' '.join(causes)} (The SDK has tasks {sorted(seen.numbers)} open and numbers the next one "
-        f"{seen.next_number}, the host has {sorted(mine.numbers)} and {mine.next_number}; on Azure this ends in "
-        "'Non-Deterministic workflow detected', or in an instance that waits for nothing.)"
+        f"Drift: {' '.join(causes)} (To the SDK, {_describe(seen)}; to the host, {_describe(host_view(replay))}. On "
+        "Azure this can end in 'Non-Deterministic workflow detected', or in an instance that waits for nothing.)"
     ]
 
 
@@ -131,7 +134,7 @@ def advice(replay: Replay, answer: Answer) -> str:
 
 
 def _stays_running(replay: Replay) -> list[str]:
-    late = [at for number, at in replay.timers.items() if number in replay.open]
+    late = [timer.fire_at for number, timer in replay.timers.items() if number in replay.open]
     if late:
         return [
             f"The orchestrator has ended, but its instance stays Running until {iso(max(late))}: a timer is still "
@@ -149,16 +152,18 @@ def _stays_running(replay: Replay) -> list[str]:
 def _causes(replay: Replay, answer: Answer) -> list[str]:
     causes = []
     current = replay.current
-    waiting = current is not None and not current.done
-    if waiting and isinstance(current, WhenAll) and any(child.failed for child in current.children):
-        causes.append(_FAILED_ALL.format(left=current.left))
+    if isinstance(current, WhenAll) and not current.done and any(child.failed for child in current.children):
+        causes.append(_FAILED_ALL)
     if any(_has_retry(action) for action in _flat(answer.actions) if action["actionType"] == ActionType.WHEN_ANY):
         causes.append(_RETRY_IN_ANY)
-    if sum(at - replay.now >= _LONG_PIECE for number, at in replay.timers.items() if number in replay.open) > 1:
+    if sum(timer.duration == _LONG_PIECE for timer in replay.timers.values()) > 1:
         causes.append(_LONG_TIMERS)
-    if waiting and not causes and replay.position < len(replay.actions):
-        causes.append(_OLD_TASK)
     return causes
+
+
+def _describe(view: SdkView) -> str:
+    waits = f", events {sorted(view.names)} awaited" if view.names else ""
+    return f"tasks {sorted(view.numbers)} are open{waits} and {view.next_number} is the next number"
 
 
 def _flat(actions: list[Action]) -> Iterator[Action]:

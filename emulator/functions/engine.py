@@ -22,6 +22,7 @@ from .instances import (
     AlreadyExists,
     Instances,
     InvalidInstanceId,
+    NotFailed,
     UnknownFunction,
     new_execution_id,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Functions",
     "Instance",
     "InvalidInstanceId",
+    "NotFailed",
     "TimeSource",
     "UnknownFunction",
 ]
@@ -167,6 +169,11 @@ class Engine:
         """Delete an instance that has ended, with its history; return how many were deleted (0 or 1)."""
         return self._instances.purge(instance_id)
 
+    def rewind(self, instance_id: str, reason: str | None) -> None:
+        """Undo the failures of a failed instance and its children, and let it try again. Raises NotFailed."""
+        self._instances.rewind(instance_id, reason)
+        self.wake()
+
     def _post(self, instance_id: str, kind: EventType, fields: Event) -> None:
         now = self.clock.now()
         with self._store.transaction():
@@ -258,13 +265,13 @@ class Engine:
     # Dispatcher
 
     def _run(self) -> None:
-        while self._sleep():
+        while not self._stopping:
             try:
-                failed = not self._pass()
+                sound = not self._sleep() or self._pass()
             except Exception:
                 log.exception("The dispatcher failed; it tries again in %g s.", _PAUSE_AFTER_FAILURE)
-                failed = True
-            if failed:
+                sound = False
+            if not sound:
                 time.sleep(_PAUSE_AFTER_FAILURE)
                 self.wake()
             with self._changed:

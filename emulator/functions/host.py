@@ -31,6 +31,7 @@ from .worker import Worker
 log = logging.getLogger(__name__)
 
 _RPC = "/durabletask/"
+_STOP_SECONDS = 3.0  # for activities under way; what is cut off runs again at the next start
 
 
 class Host:
@@ -90,9 +91,12 @@ class Host:
     def _start(self) -> None:
         settings = read_host_json(self.root)
         data = self._data
-        if data is not None:
-            data.mkdir(parents=True, exist_ok=True)
-        self.keys = load_keys(data and data / "keys.json")
+        try:
+            if data is not None:
+                data.mkdir(parents=True, exist_ok=True)
+            self.keys = load_keys(data and data / "keys.json")
+        except OSError as problem:
+            raise StartError(f"The data folder cannot be used: {problem}") from problem
         self._stack.callback(_leave_path, str(self.root))
         self.functions = load_functions(self.root)
         links = Links(settings.hub_name, self.keys.system[DURABLE])
@@ -104,7 +108,7 @@ class Host:
             )
         except (DataInUseError, DataUnreadableError) as problem:
             raise StartError(str(problem)) from problem
-        self._stack.callback(self.engine.stop)
+        self._stack.callback(self.engine.stop, _STOP_SECONDS)
         timers = [Timer(one, worker, self.engine) for one in self.functions if one.kind == "timerTrigger"]
         for timer in timers:
             self._stack.callback(timer.close)

@@ -19,6 +19,7 @@ from .episode import Decision, run_episode
 from .ports import Functions
 from .protocol import TERMINAL, Event, EventType, event, execution_started, iso, parse_iso
 from .replay import Command
+from .rewind import undo_failures
 from .store import Instance, Message, Store
 
 log = logging.getLogger("reelkeeper.functions.durable")
@@ -37,6 +38,10 @@ class AlreadyExists(Exception):
 
 class UnknownFunction(ValueError):
     """The app has no orchestrator of this name."""
+
+
+class NotFailed(ValueError):
+    """Only a failed instance can be rewound."""
 
 
 class InvalidInstanceId(ValueError):
@@ -111,6 +116,31 @@ class Instances:
                 return 0
             self._wipe(instance_id)
             return 1
+
+    def rewind(self, instance_id: str, reason: str | None) -> None:
+        """Undo the failures of a failed instance and of its failed children, and let it go on.
+
+        Raises NotFailed when it has not failed.
+        """
+        with self._store.transaction():
+            instance = self._store.instance(instance_id)
+            if instance is None or instance["status"] != "Failed":
+                raise NotFailed(f"Instance '{instance_id}' has not failed, and only failed instances can be rewound.")
+            events, children = undo_failures(self._store.history(instance_id), self._has_failed)
+            self._store.drop_history(instance_id)
+            self._store.append_history(instance_id, 0, events)
+            self._cache.pop(instance_id, None)
+            now = self._clock.now()
+            self._update(instance, "Running", None, instance["custom_status"], now)
+            for child in children:
+                self.rewind(child, reason)
+            if not children:  # else the parent goes on when they report
+                again = event(EventType.GENERIC, now, Data=reason)
+                self._store.post(instance_id, instance["execution_id"], again, now)
+
+    def _has_failed(self, instance_id: str) -> bool:
+        instance = self._store.instance(instance_id)
+        return instance is not None and instance["status"] == "Failed"
 
     def _wipe(self, instance_id: str) -> None:
         self._store.wipe(instance_id)
@@ -194,15 +224,11 @@ class Instances:
             current = self._store.instance(instance_id)
             if current is None or current["execution_id"] != execution_id:
                 return  # purged or replaced meanwhile
-            carried = [id(one) for one in decision.carried]
-            kept = {one.id for one in messages if id(one.event) in carried and one.execution_id is None}
-            self._store.consume(one.id for one in messages if one.id not in kept)
             now = self._clock.now()
             if decision.ending == "ContinuedAsNew":
-                here = {id(one.event) for one in messages}
-                parked = [one for one in decision.carried if id(one) not in here]  # arrived while suspended
-                self._continue_as_new(instance, decision, parked, now)
+                self._continue_as_new(instance, messages, decision, now)
                 return
+            self._store.consume(one.id for one in messages)
             events = [*new, *(self._apply(instance, command, now) for command in decision.commands)]
             self._store.cancel_timers(instance_id, execution_id, decision.cancelled_timers)
             events.append(event(EventType.ORCHESTRATOR_COMPLETED, now))
@@ -276,8 +302,12 @@ class Instances:
             EventType.EVENT_SENT, now, command.id, InstanceId=command.target, Name="op", Input=json.dumps(message)
         )
 
-    def _continue_as_new(self, instance: Instance, decision: Decision, parked: list[Event], now: datetime) -> None:
+    def _continue_as_new(self, instance: Instance, messages: list[Message], decision: Decision, now: datetime) -> None:
+        """Start over with a new input; events that came after the orchestrator asked for it go to the new execution."""
         instance_id = instance["instance_id"]
+        carried = {id(one) for one in decision.carried}
+        kept = {id(one.event) for one in messages if id(one.event) in carried and one.execution_id is None}
+        self._store.consume(one.id for one in messages if id(one.event) not in kept)
         for command in decision.commands:  # nothing but entity messages can be new here: open tasks keep it waiting
             self._apply(instance, command, now)
         self._store.drop_history(instance_id)
@@ -286,8 +316,9 @@ class Instances:
         fresh: Instance = {**instance, "execution_id": self._new_id(), "input": decision.output}
         self._update(fresh, "Running", None, decision.custom_status, now)
         self._post_start(fresh, now)
-        for one in parked:
-            self._store.post(instance_id, None, one, now)
+        for one in decision.carried:
+            if id(one) not in kept:  # came in an earlier episode, while a task or a suspension held this one up
+                self._store.post(instance_id, None, one, now)
 
     def _end(self, instance: Instance, decision: Decision, now: datetime) -> Event:
         """Set the final status, drop what is left to do, tell the parent; return the closing history event."""
@@ -331,7 +362,7 @@ class Instances:
         if decision.ending == "Failed" and (decision.output or "").startswith("Non-Deterministic"):
             log.error("Instance '%s' of '%s': %s", instance["instance_id"], instance["name"], decision.output)
         for text in remarks:
-            key = (instance["execution_id"], text)
+            key = (instance["execution_id"], text.partition(" (")[0])  # numbers in brackets change with every episode
             if key not in self._told:
                 if len(self._told) >= _REMEMBERED_REMARKS:
                     self._told.clear()

@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
 from .protocol import HTTP_ACTIVITY, Action, ActionType, Event, EventType, iso, parse_iso
+from .tasks import EventWait, Node, Retry, WhenAll, WhenAny, finished
 
 Kind = Literal["activity", "timer", "sub-orchestration", "entity message"]
 
@@ -69,104 +69,12 @@ class Command:
         return f"{self.kind} '{self.name}'" if self.name else f"a {self.kind}"
 
 
-class Node:
-    """A task: done once, then tells the task that waits for it."""
+@dataclass(frozen=True)
+class Timer:
+    """A timer that user code created; `duration` is measured from the episode that created it."""
 
-    def __init__(self) -> None:
-        """Start open."""
-        self.done = self.failed = False
-        self.parent: Node | None = None
-
-    def complete(self, failed: bool = False) -> None:
-        """Finish; a second time changes nothing."""
-        if self.done:
-            return
-        self.done, self.failed = True, failed
-        if self.parent is not None:
-            self.parent.child_done(self)
-
-    def child_done(self, child: Node) -> None:
-        """React to a finished child; only compound tasks have some."""
-
-    def adopt(self, children: Iterable[Node]) -> None:
-        """Become the parent of `children`, which may be done already."""
-        for child in children:
-            child.parent = self
-
-
-class EventWait(Node):
-    """A wait for an external event, under the name the orchestrator wrote."""
-
-    def __init__(self, name: str) -> None:
-        """Wait for `name`."""
-        super().__init__()
-        self.name = name
-
-
-class WhenAll(Node):
-    """Done when ALL children are, even after a failure, as Task.WhenAll."""
-
-    def __init__(self, children: list[Node]) -> None:
-        """Wait for `children`."""
-        super().__init__()
-        self.children = children
-        self.left = sum(not one.done for one in children)
-        self.adopt(children)
-        self._check()
-
-    def child_done(self, child: Node) -> None:
-        """Finish with the last child."""
-        self.left -= 1
-        self._check()
-
-    def _check(self) -> None:
-        if not self.left:
-            self.complete(any(one.failed for one in self.children))
-
-
-class WhenAny(Node):
-    """Done with the first child, and never failed."""
-
-    def __init__(self, children: list[Node]) -> None:
-        """Wait for the first of `children`."""
-        super().__init__()
-        self.adopt(children)
-        if any(one.done for one in children):
-            self.complete()
-
-    def child_done(self, child: Node) -> None:
-        """Finish with this child."""
-        self.complete()
-
-
-class Retry(Node):
-    """DurableTask.Core.RetryInterceptor: attempt, timer, attempt, ... and one dummy timer after the last failure."""
-
-    def __init__(self, replay: Replay, options: Action, attempt: Callable[[], Node]) -> None:
-        """Start the first attempt; `options` as in the action's retryOptions."""
-        super().__init__()
-        self._replay, self._attempt = replay, attempt
-        self._limit: int = options["maxNumberOfAttempts"]
-        self._interval = timedelta(milliseconds=options["firstRetryIntervalInMilliseconds"])
-        self._failures = 0
-        self._waiting = False
-        self.adopt([attempt()])
-
-    def child_done(self, child: Node) -> None:
-        """Go on: from attempt to timer, from timer to attempt or to the end."""
-        if self._waiting:
-            self._waiting = False
-            if self._failures >= self._limit:
-                self.complete(failed=True)
-            else:
-                self.adopt([self._attempt()])
-        elif not child.failed:
-            self.complete()
-        else:
-            self._failures += 1
-            self._waiting = True
-            last = self._failures >= self._limit
-            self.adopt([self._replay.timer(self._replay.now + (timedelta() if last else self._interval))])
+    fire_at: datetime
+    duration: timedelta
 
 
 class Replay:
@@ -184,7 +92,7 @@ class Replay:
         self.open: dict[int, Node] = {}  # numbered and not done
         self.waits: dict[str, list[EventWait]] = {}  # matched last in, first out, as in the extension
         self.buffered: dict[str, deque[str]] = {}  # names of events that nobody waited for yet
-        self.timers: dict[int, datetime] = {}  # those of user code, not of retries
+        self.timers: dict[int, Timer] = {}  # those of user code, not of retries
         self.cancelled_timers: set[int] = set()
         self.started = self.suspended = self.continues_as_new = False
         self.new_input: str | None = None
@@ -222,8 +130,9 @@ class Replay:
         if kind == ActionType.CALL_SUB_ORCHESTRATOR_WITH_RETRY:
             return Retry(self, action["retryOptions"], lambda: self._child(action))
         if kind == ActionType.CREATE_TIMER:
-            self.timers[self.next_id] = parse_iso(action["fireAt"])
-            return self.timer(parse_iso(action["fireAt"]), bool(action.get("isCanceled")))
+            fire_at = parse_iso(action["fireAt"])
+            self.timers[self.next_id] = Timer(fire_at, fire_at - self.now)
+            return self.timer(fire_at, bool(action.get("isCanceled")))
         if kind == ActionType.WAIT_FOR_EXTERNAL_EVENT:
             return self._wait(action["externalEventName"])
         if kind in (ActionType.CALL_ENTITY, ActionType.SIGNAL_ENTITY):
@@ -233,7 +142,7 @@ class Replay:
             return WhenAll(children) if kind == ActionType.WHEN_ALL else WhenAny(children)
         if kind == ActionType.CONTINUE_AS_NEW:
             self.continues_as_new, self.new_input = True, action.get("input")
-            return _finished()
+            return finished()
         raise UnknownActionError(
             f"The SDK sent action type {kind!r}, which the Durable extension does not know. "
             "Check that the installed azure-functions-durable is a version this host supports."
@@ -288,7 +197,7 @@ class Replay:
             signal=signal,
             request_id=request_id,
         )
-        return _finished() if signal else self._wait(request_id)
+        return finished() if signal else self._wait(request_id)
 
     def _wait(self, name: str) -> Node:
         node = EventWait(name)
@@ -408,9 +317,3 @@ class Replay:
             "It is not deterministic, although the Azure host goes on with the first value. Derive it from the input, "
             "from results, context.current_utc_datetime or context.new_uuid(), never from the clock, random, or I/O."
         )
-
-
-def _finished() -> Node:
-    node = Node()
-    node.complete()
-    return node

@@ -63,47 +63,29 @@ def compile_route(function: str, template: str, methods: Sequence[str], prefix: 
     own = template.strip("/")
     if own.lower().startswith(_RESERVED):
         raise StartError(
-            f"Function {function}: the route {template!r} is reserved; it may not start with admin or runtime."
+            f"Function {function}: the route {template!r} is reserved: it may not start with admin or runtime."
         )
     whole = "/".join(part for part in (prefix, own) if part)
-    names: list[str] = []
-    checks: dict[str, tuple[Check, ...]] = {}
-    defaults: dict[str, str] = {}
-    pattern = longest = shortest = ""
     try:
-        for segment in _segments(whole):
-            text = sample = ""
-            optional = False
-            for piece in segment:
-                if not piece.startswith("{"):
-                    text += re.escape(piece)
-                    sample += piece
-                    continue
-                star, name, constraints, default, question = _read_parameter(piece)
-                if name in names:
-                    raise ValueError(name)
-                names.append(name)
-                checks[name] = read_constraints(constraints)
-                if default is not None:
-                    defaults[name] = default
-                optional = bool(star or question or default is not None)
-                if optional and len(segment) > 1:
-                    raise ValueError(piece)
-                text += "(.*)" if star else "([^/]+?)"
-                sample += _ANY
-            pattern += f"(?:/{text})?" if optional else f"/{text}"
-            longest += f"/{sample}"
-            shortest += "" if optional else f"/{sample}"
+        segments = [_read_segment(pieces) for pieces in _split(whole)]
+        parameters = [parameter for segment in segments for parameter in segment.parameters]
+        names = tuple(parameter.name for parameter in parameters)
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(name)
     except ValueError as problem:
         raise StartError(f"Function {function}: the route {template!r} is not understood at {problem}.") from problem
+    pattern = "".join(f"(?:/{one.pattern})?" if one.optional else f"/{one.pattern}" for one in segments)
+    longest = "".join(f"/{one.sample}" for one in segments)
+    shortest = "".join(f"/{one.sample}" for one in segments if not one.optional)
     return Route(
         function=function,
         template=whole,
         methods=frozenset(method.upper() for method in methods),
         pattern=re.compile(f"{pattern}/?", re.IGNORECASE | re.DOTALL),
-        names=tuple(names),
-        checks=checks,
-        defaults=defaults,
+        names=names,
+        checks={one.name: one.checks for one in parameters},
+        defaults={one.name: one.default for one in parameters if one.default is not None},
         samples=(longest or "/", shortest or "/"),
     )
 
@@ -130,7 +112,24 @@ def check_routes(routes: Sequence[Route]) -> None:
                 )
 
 
-def _segments(template: str) -> list[list[str]]:
+@dataclass(frozen=True)
+class _Parameter:
+    name: str
+    checks: tuple[Check, ...]
+    default: str | None
+    optional: bool
+    catch_all: bool
+
+
+@dataclass(frozen=True)
+class _Segment:
+    pattern: str
+    sample: str
+    optional: bool
+    parameters: tuple[_Parameter, ...]
+
+
+def _split(template: str) -> list[list[str]]:
     """Split a template at slashes outside braces, each segment into literals and `{parameters}`.
 
     Raises ValueError holding the brace that is not closed.
@@ -138,17 +137,13 @@ def _segments(template: str) -> list[list[str]]:
     segments: list[list[str]] = [[]]
     rest = template
     while rest:
-        if rest.startswith("{"):
-            end = _closing(rest)
-            segments[-1].append(rest[:end])
-            rest = rest[end:]
-        elif rest.startswith("/"):
+        if rest.startswith("/"):
             segments.append([])
             rest = rest[1:]
-        else:
-            literal = re.split(r"[{/]", rest, maxsplit=1)[0]
-            segments[-1].append(literal)
-            rest = rest[len(literal) :]
+            continue
+        end = _closing(rest) if rest.startswith("{") else len(re.split(r"[{/]", rest, maxsplit=1)[0])
+        segments[-1].append(rest[:end])
+        rest = rest[end:]
     return [segment for segment in segments if segment]
 
 
@@ -161,10 +156,28 @@ def _closing(text: str) -> int:
     return end + 2
 
 
-def _read_parameter(piece: str) -> tuple[str, str, str, str | None, str | None]:
-    """Return star, name, constraints, default and question mark of `{...}`."""
+def _read_segment(pieces: Sequence[str]) -> _Segment:
+    """Compile one segment. Raises ValueError holding the piece that is wrong."""
+    pattern = sample = ""
+    parameters = []
+    for piece in pieces:
+        if not piece.startswith("{"):
+            pattern += re.escape(piece)
+            sample += piece
+            continue
+        parameter = _read_parameter(piece)
+        if parameter.optional and len(pieces) > 1:
+            raise ValueError(piece)
+        parameters.append(parameter)
+        pattern += "(.*)" if parameter.catch_all else "([^/]+?)"
+        sample += _ANY
+    return _Segment(pattern, sample, any(one.optional for one in parameters), tuple(parameters))
+
+
+def _read_parameter(piece: str) -> _Parameter:
     found = _PARAMETER.fullmatch(piece[1:-1].replace("{{", "{").replace("}}", "}"))
     if not found:
         raise ValueError(piece)
     star, name, constraints, default, question = found.groups()
-    return star, name, constraints, default, question
+    optional = bool(star or question or default is not None)
+    return _Parameter(name, read_constraints(constraints), default, optional, bool(star))

@@ -82,7 +82,7 @@ class Webhooks:
             query={name.lower(): value for name, value in request.query.items()},
             token=request.headers.get(_PAGE_HEADER, ""),
             content_type=request.content_type.lower(),
-            body=await request.text(),
+            body=(await request.read()).decode(errors="replace"),
             url=str(request.url),
         )
         answer = await asyncio.to_thread(self.answer, call)

@@ -35,10 +35,19 @@ log = logging.getLogger(__name__)
 
 ClientBinding = Callable[[Mapping[str, Any]], str]
 _CLOSE_SECONDS = 5.0
+_EXITS = (SystemExit, KeyboardInterrupt)
 
 
 class FunctionTimeoutError(Exception):
     """A run took longer than functionTimeout."""
+
+
+class FunctionCancelledError(Exception):
+    """A run was cancelled: by the function itself, or because the host stops."""
+
+
+class FunctionExitError(Exception):
+    """A function tried to end the process; only its own run ends."""
 
 
 class Worker:
@@ -52,6 +61,7 @@ class Worker:
         self._client_binding = client_binding
         self._limit = None if limit is None else limit.total_seconds()
         self._pool = ThreadPoolExecutor(_pool_size(), "function")
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="async-functions", daemon=True)
         self._thread.start()
@@ -80,7 +90,7 @@ class Worker:
     # running one function
 
     def run(self, function: AppFunction, trigger: meta.Datum) -> Any:
-        """Run a function and return its value; raises what it raises, or FunctionTimeoutError."""
+        """Run a function and return its value; raises what it raises, always an Exception: the errors above say why."""
         future = self._submit(function, trigger)
         concurrent.futures.wait([future], self._limit)
         return self._result(function, future)
@@ -93,6 +103,9 @@ class Worker:
 
     def close(self) -> None:
         """Stop the loop and the pool; runs that are under way are cancelled or, if sync, left behind."""
+        if self._closed:
+            return
+        self._closed = True
         closing = asyncio.run_coroutine_threadsafe(_close_loop(), self._loop)
         concurrent.futures.wait([closing], _CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -107,10 +120,14 @@ class Worker:
         try:
             answer: str = function.call(**{function.trigger["name"]: argument})
             return answer
+        except _EXITS as problem:
+            raise FunctionExitError(f"{type(problem).__name__}: {problem}") from problem
         finally:
             running.reset(token)
 
     def _submit(self, function: AppFunction, trigger: meta.Datum) -> Future[Any]:
+        if self._closed:
+            raise FunctionCancelledError(f"The host is stopping: {function.name} was not run.")
         invocation = Invocation(str(uuid.uuid4()), function.name)
         if function.is_async:
             return asyncio.run_coroutine_threadsafe(self._call_async(function, trigger, invocation), self._loop)
@@ -122,6 +139,8 @@ class Worker:
             message = f"Timeout value of {self._limit:g} s was exceeded by function: Functions.{function.name}."
             log.error("%s%s", message, "" if function.is_async else " Its thread cannot be stopped and runs on.")
             raise FunctionTimeoutError(message)
+        if future.cancelled():
+            raise FunctionCancelledError(f"The run of {function.name} was cancelled.")
         return future.result()
 
     def _call_sync(self, function: AppFunction, trigger: meta.Datum, invocation: Invocation) -> Any:
@@ -156,16 +175,23 @@ def _logged(invocation: Invocation) -> Iterator[None]:
     log.debug("Executing 'Functions.%s' (Id=%s)", invocation.function, invocation.id)
     try:
         yield
-    except BaseException as problem:
-        passed = (time.perf_counter() - started) * 1000
-        shown = None if isinstance(problem, asyncio.CancelledError) else problem
-        log.error("Executed 'Functions.%s' (Failed, %.0f ms)", invocation.function, passed, exc_info=shown)
+    except asyncio.CancelledError:
+        log.warning("Executed 'Functions.%s' (Cancelled, %s)", invocation.function, _since(started))
+        raise
+    except _EXITS as problem:  # would end the loop or the thread for everyone else
+        log.exception("Executed 'Functions.%s' (Failed, %s)", invocation.function, _since(started))
+        raise FunctionExitError(f"{type(problem).__name__}: {problem}") from problem
+    except Exception:
+        log.exception("Executed 'Functions.%s' (Failed, %s)", invocation.function, _since(started))
         raise
     else:
-        passed = (time.perf_counter() - started) * 1000
-        log.info("Executed 'Functions.%s' (Succeeded, %.0f ms)", invocation.function, passed)
+        log.info("Executed 'Functions.%s' (Succeeded, %s)", invocation.function, _since(started))
     finally:
         running.reset(token)
+
+
+def _since(started: float) -> str:
+    return f"{(time.perf_counter() - started) * 1000:.0f} ms"
 
 
 def _checked(function: AppFunction, value: Any) -> Any:
@@ -192,8 +218,8 @@ def _pool_size() -> int:
     given = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "")
     if not given:
         return min(32, (os.cpu_count() or 1) + 4)
-    if not given.isdigit() or not 1 <= int(given) <= 32:
-        raise StartError(f"PYTHON_THREADPOOL_THREAD_COUNT must be a number from 1 to 32, not {given!r}.")
+    if not given.isdigit() or int(given) < 1:
+        raise StartError(f"PYTHON_THREADPOOL_THREAD_COUNT must be a whole number above zero, not {given!r}.")
     return int(given)
 
 

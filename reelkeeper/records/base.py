@@ -75,6 +75,13 @@ class IdempotencyKeys(Protocol):
         """The claim that holds, if any."""
 
 
+class TaskClaims(Protocol):
+    """Which job a provider's task belongs to: at most one, for ever."""
+
+    def claim(self, place: str, task_id: str, job_id: str) -> str:
+        """Insert-only: the job that holds the task at `place`, `job_id` or the one that was there first."""
+
+
 def change(jobs: Jobs, owner: str, job_id: str, step: Callable[[Job], Job | None], tries: int = 8) -> Job | None:
     """Read the job, let `step` decide, save; on a conflict read and decide again.
 

@@ -112,5 +112,17 @@ class MemoryIdempotencyKeys:
         return None if row is None else rows.row_claim(row)
 
 
+class MemoryTaskClaims:
+    """`TaskClaims` in a dict of (partition, row key) -> job id."""
+
+    def __init__(self) -> None:
+        self._holders: dict[Key, str] = {}
+        self._lock = threading.Lock()
+
+    def claim(self, place: str, task_id: str, job_id: str) -> str:
+        with self._lock:
+            return self._holders.setdefault(_key(rows.task_row(place, task_id, job_id)), job_id)
+
+
 def _key(row: rows.Row) -> Key:
     return row["PartitionKey"], row["RowKey"]

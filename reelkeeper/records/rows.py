@@ -148,6 +148,12 @@ def row_claim(row: Mapping[str, Any]) -> IdempotencyClaim:
     return IdempotencyClaim(row["job_id"], row["body_digest"])
 
 
+def task_row(place: str, task_id: str, job_id: str) -> Row:
+    """Providers choose the id's characters and length, so the key is a digest; its first digits spread the load."""
+    key = claim_key(f"{place}\n{task_id}")
+    return to_row(key[:2], key, {"job_id": job_id, "place": place, "task_id": task_id})
+
+
 def to_cursor(row_key: str) -> str:
     """Opaque to the caller: where the next page goes on."""
     return base64.urlsafe_b64encode(row_key.encode()).decode().rstrip("=")

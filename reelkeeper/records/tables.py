@@ -63,6 +63,7 @@ class Tables:
         self.jobs = TableJobs(_Table(self._service, f"{prefix}jobs"))
         self.watchdog = TableWatchdog(_Table(self._service, f"{prefix}watchdog"))
         self.idempotency = TableIdempotencyKeys(_Table(self._service, f"{prefix}idempotency"))
+        self.claims = TableTaskClaims(_Table(self._service, f"{prefix}claims"))
 
     def close(self) -> None:
         self._service.close()
@@ -194,3 +195,21 @@ class TableIdempotencyKeys:
     def get(self, owner: str, key: str) -> IdempotencyClaim | None:
         entity = self._table.get(names.safe_owner(owner), rows.claim_key(key))
         return None if entity is None else rows.row_claim(entity)
+
+
+class TableTaskClaims:
+    """`TaskClaims` in one table."""
+
+    def __init__(self, table: _Table) -> None:
+        self._table = table
+
+    def claim(self, place: str, task_id: str, job_id: str) -> str:
+        row = rows.task_row(place, task_id, job_id)
+        try:
+            self._table.write(lambda: self._table.client.create_entity(row))
+        except ResourceExistsError:
+            first = self._table.get(row["PartitionKey"], row["RowKey"])
+            if first is None:  # the conflict was about something else, such as a table being deleted
+                raise
+            return str(first["job_id"])
+        return job_id

@@ -22,8 +22,8 @@ from reelkeeper.clips.base import Clips
 from reelkeeper.clips.blobs import BlobClips
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import Job, JobRequest
-from reelkeeper.records.base import IdempotencyKeys, Jobs, Watchdog
-from reelkeeper.records.memory import MemoryIdempotencyKeys, MemoryJobs, MemoryWatchdog
+from reelkeeper.records.base import IdempotencyKeys, Jobs, TaskClaims, Watchdog
+from reelkeeper.records.memory import MemoryIdempotencyKeys, MemoryJobs, MemoryTaskClaims, MemoryWatchdog
 from reelkeeper.records.tables import Tables
 from reelkeeper.storage import StorageConnection
 
@@ -63,6 +63,11 @@ def watchdog(request: pytest.FixtureRequest) -> Watchdog:
 @pytest.fixture(params=["memory", "azurite"])
 def idempotency(request: pytest.FixtureRequest) -> IdempotencyKeys:
     return MemoryIdempotencyKeys() if request.param == "memory" else request.getfixturevalue("tables").idempotency
+
+
+@pytest.fixture(params=["memory", "azurite"])
+def claims(request: pytest.FixtureRequest) -> TaskClaims:
+    return MemoryTaskClaims() if request.param == "memory" else request.getfixturevalue("tables").claims
 
 
 @pytest.fixture(params=["memory", "azurite"])

@@ -55,7 +55,6 @@ def result(req: func.HttpRequest) -> func.HttpResponse:
         "empty": func.HttpResponse(status_code=204),
         "teapot": func.HttpResponse("short and stout", status_code=418, headers={"X-Shape": "round"}),
         "bytes": func.HttpResponse(b"\x00\xff", mimetype="application/octet-stream"),
-        "split": func.HttpResponse("x", headers={"X-Bad": "a\r\nX-Injected: b"}),
         "status": func.HttpResponse("x", status_code="many"),
     }
     return returned[kind]
