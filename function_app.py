@@ -70,8 +70,11 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
     return get_health(services())
 
 
+sweep_schedule = "%SWEEP_SCHEDULE%" if os.environ.get("SWEEP_SCHEDULE", "").strip() else DEFAULT_SWEEP
+
+
 @app.function_name("sweep")
-@app.timer_trigger(arg_name="timer", schedule="%SWEEP_SCHEDULE%" if os.environ.get("SWEEP_SCHEDULE") else DEFAULT_SWEEP)
+@app.timer_trigger(arg_name="timer", schedule=sweep_schedule)
 @app.durable_client_input(client_name="client")
 async def sweep_jobs(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
     await sweep(services(), client)

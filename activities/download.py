@@ -25,7 +25,7 @@ from reelkeeper.services import Services
 
 log = logging.getLogger(__name__)
 
-SOON = frozenset({"content_not_ready", "content_invalid", "provider_error", "rate_limited"})
+SOON = frozenset({"content_not_ready", "content_invalid", "provider_error", "rate_limited", "too_many_running"})
 
 
 def download_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
@@ -43,9 +43,10 @@ def download_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     if services.clips.find(path):
         return {"stored": True}
     provider = services.providers.get(job.provider)
-    if provider is None:
-        words = f"The provider {job.provider!r} is no longer configured. Configure it again."
-        return {"fault": Fault("provider_error", words).to_dict(), "again": False}
+    if provider is None or job.place not in (None, provider.place):
+        words = f"The file is at {job.place or job.provider!r}, which is not configured any more. Configure it again."
+        fault = _as_expired(job, services, Fault("provider_error", words))
+        return {"fault": fault.to_dict(), "again": False, "retry_after": 0.0}
     services.watchdog.watch(
         Watch(job.job_id, job.owner, job.kind, services.now() + policy.DOWNLOAD_GRACE, job.expires_at)
     )
@@ -106,14 +107,18 @@ def _stage(services: Services, content: Content, chain: Chain | None, part: str,
 
 def _in_blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Regroup pieces of any size into blocks; the last one is what is left."""
-    buffer = bytearray()
+    block, filled = bytearray(policy.BLOCK_BYTES), 0
     for chunk in chunks:
-        buffer += chunk
-        while len(buffer) >= policy.BLOCK_BYTES:
-            yield bytes(buffer[: policy.BLOCK_BYTES])
-            del buffer[: policy.BLOCK_BYTES]
-    if buffer:
-        yield bytes(buffer)
+        rest = memoryview(chunk)
+        while rest:
+            taken = rest[: policy.BLOCK_BYTES - filled]
+            block[filled : filled + len(taken)] = taken
+            filled, rest = filled + len(taken), rest[len(taken) :]
+            if filled == policy.BLOCK_BYTES:
+                yield bytes(block)
+                filled = 0
+    if filled:
+        yield bytes(block[:filled])
 
 
 def _invalid(why: str) -> ProviderError:
@@ -124,4 +129,3 @@ def _as_expired(job: Job, services: Services, fault: Fault) -> Fault:
     if job.expires_at is not None and services.now() >= job.expires_at and fault.code != "content_expired":
         return Fault("content_expired", ADVICE["content_expired"], fault.provider_message, fault.provider_status)
     return fault
-

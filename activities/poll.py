@@ -7,7 +7,7 @@ goes on until the provider's expiry. Only its own word ends it, or five times "u
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from reelkeeper import model, policy
@@ -23,18 +23,22 @@ def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     """``{owner, job_id, misses?, first_miss?, failures?}`` -> the same with ``next`` and ``seconds`` set:
 
     ``next`` is "poll" (again in `seconds`), "keep" (with `outputs`: their number), "settle" (with `status`, `fault`),
-    "wait" (the task failed uncharged; create anew in `seconds`) or "stop". Raises when our own storage fails.
+    "wait" (the task failed uncharged; create anew in `seconds`) or "stop" (nothing left to do).
+
+    Raises when our own storage fails.
     """
     owner, job_id = work["owner"], work["job_id"]
     job = services.jobs.get(owner, job_id)
-    if job is None or job.finished or job.task_id is None:
+    if job is None or job.finished:
         return {"next": "stop"}
     if job.outputs:
         return {"next": "keep", "outputs": len(job.outputs)}
+    if job.task_id is None:
+        return _wait(services, job)  # a run of this step that nobody heard of has forgotten the task already
     provider = services.providers.get(job.provider)
-    if provider is None:
-        fault = Fault("provider_error", f"The provider {job.provider!r} is no longer configured. Configure it again.")
-        return _unclear(services, job, work, ProviderError(fault))
+    if provider is None or job.place not in (None, provider.place):
+        words = f"The task is at {job.place or job.provider!r}, which is not configured any more. Configure it again."
+        return _unclear(services, job, work, ProviderError(Fault("provider_error", words)))
     try:
         task = provider.look(job.task_id)
     except ProviderError as error:
@@ -48,13 +52,14 @@ def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
 
 def _running(services: Services, job: Job, task: Task) -> dict[str, Any]:
     now = services.now()
-    if now >= min(task.expires_at, job.created_at + services.settings.deadline):
+    if now >= min(task.expires_at, _deadline(services, job)):
         return _out_of_time(job)
     elapsed = (now - (job.generating_since or job.created_at)).total_seconds()
 
     def moved(job: Job) -> Job | None:
         progress = max(job.progress, policy.progress(task.stage, elapsed))
-        if job.status != model.GENERATING or (job.stage, job.progress, job.fault) == (task.stage, progress, None):
+        unmoved = (job.stage, job.progress, job.fault) == (task.stage, progress, None)
+        if unmoved or not _watches(job, task.task_id):
             return None
         return job.to(job.status, now, stage=task.stage, progress=progress, expires_at=task.expires_at, fault=None)
 
@@ -63,7 +68,7 @@ def _running(services: Services, job: Job, task: Task) -> dict[str, Any]:
 
 
 def _unclear(services: Services, job: Job, work: dict[str, Any], error: ProviderError) -> dict[str, Any]:
-    now, fault = services.now(), error.fault
+    now, fault, task_id = services.now(), error.fault, job.task_id
     log.warning("job %s: poll failed: %s (HTTP %s)", job.job_id, fault.code, fault.provider_status)
     misses = failures = 0
     first_miss = from_iso(work.get("first_miss")) or now
@@ -73,9 +78,13 @@ def _unclear(services: Services, job: Job, work: dict[str, Any], error: Provider
             return {"next": "settle", "status": model.FAILED, "fault": fault.to_dict()}
     else:
         failures = work.get("failures", 0) + 1
-    if now >= (job.expires_at or job.created_at + services.settings.deadline):
+    if now >= (job.expires_at or _deadline(services, job)):
         return _out_of_time(job)
-    change(services.jobs, job.owner, job.job_id, lambda job: job.to(job.status, now, fault=fault))
+
+    def noted(job: Job) -> Job | None:
+        return job.to(job.status, now, fault=fault) if _watches(job, task_id) else None
+
+    change(services.jobs, job.owner, job.job_id, noted)
     elapsed = (now - (job.generating_since or job.created_at)).total_seconds()
     again = _again(services, job, policy.unclear_poll_interval(elapsed, misses + failures, error.retry_after))
     return {**again, "misses": misses, "failures": failures} | ({"first_miss": to_iso(first_miss)} if misses else {})
@@ -83,14 +92,16 @@ def _unclear(services: Services, job: Job, work: dict[str, Any], error: Provider
 
 def _succeeded(services: Services, job: Job, task: Task) -> dict[str, Any]:
     def downloading(job: Job) -> Job | None:
-        if job.outputs:
+        if not _watches(job, task.task_id):
             return None
         found = {"outputs": task.outputs, "expires_at": task.expires_at, "attempts": 0, "fault": None}
         return job.to(model.DOWNLOADING, services.now(), stage="downloading", progress=92, **found)
 
-    change(services.jobs, job.owner, job.job_id, downloading)
-    log.info("job %s: task succeeded with %d output(s)", job.job_id, len(task.outputs))
-    return {"next": "keep", "outputs": len(task.outputs)}
+    current = change(services.jobs, job.owner, job.job_id, downloading)
+    if current is None or current.finished or not current.outputs:
+        return {"next": "stop"}
+    log.info("job %s: task succeeded with %d output(s)", job.job_id, len(current.outputs))
+    return {"next": "keep", "outputs": len(current.outputs)}
 
 
 def _ended(services: Services, job: Job, task: Task) -> dict[str, Any]:
@@ -104,18 +115,34 @@ def _ended(services: Services, job: Job, task: Task) -> dict[str, Any]:
 
 def _create_anew(services: Services, job: Job, fault: Fault) -> dict[str, Any]:
     """The provider failed its own task and does not charge for it: forget it and submit again after a pause."""
-    now, lost_task = services.now(), job.task_id
+    now, task_id = services.now(), job.task_id
     seconds = policy.create_wait(fault.code, job.creates, None)
 
     def queued(job: Job) -> Job | None:
-        if job.task_id != lost_task:
+        if not _watches(job, task_id):
             return None
         again_at = now + timedelta(seconds=seconds)
         forgotten = {"task_id": None, "expires_at": None, "generating_since": None, "progress": 0}
         return job.to(model.QUEUED, now, stage="waiting", next_attempt_at=again_at, fault=fault, **forgotten)
 
-    change(services.jobs, job.owner, job.job_id, queued)
-    return {"next": "wait", "seconds": seconds}
+    current = change(services.jobs, job.owner, job.job_id, queued)
+    return {"next": "stop"} if current is None else _wait(services, current)
+
+
+def _wait(services: Services, job: Job) -> dict[str, Any]:
+    """Until the create that `job` waits for."""
+    now = services.now()
+    return {"next": "wait", "seconds": max(((job.next_attempt_at or now) - now).total_seconds(), 0.0)}
+
+
+def _watches(job: Job, task_id: str | None) -> bool:
+    """Whether the job still waits for this task: what an older run of this step saw may not touch it otherwise."""
+    return job.status == model.GENERATING and job.task_id == task_id
+
+
+def _deadline(services: Services, job: Job) -> datetime:
+    """From when on a task is not watched any longer; counted from its creation, the job may have queued for long."""
+    return (job.generating_since or job.created_at) + services.settings.deadline
 
 
 def _out_of_time(job: Job) -> dict[str, Any]:

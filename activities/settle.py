@@ -40,7 +40,7 @@ def _ended(services: Services, job: Job, work: dict[str, Any]) -> Job:
     return job.to(work["status"], now, stage="done", fault=fault, finished_at=now, next_attempt_at=None)
 
 
-def _kept(services: Services, job: Job, results: list[dict[str, Any]]) -> Job:
+def _kept(services: Services, job: Job, results: list[dict[str, Any]]) -> Job | None:
     now = services.now()
     clips = {clip.index: clip for clip in job.clips}
     faults = []
@@ -52,6 +52,8 @@ def _kept(services: Services, job: Job, results: list[dict[str, Any]]) -> Job:
             faults.append(Fault.from_dict(result["fault"]))
     kept = tuple(clips[index] for index in sorted(clips))
     waiting = [fault for fault in faults if fault.code != "content_expired"]
+    if waiting and job.status == model.DOWNLOAD_FAILED:
+        return None  # a second run of this step: the first has counted the attempt
     if waiting:
         attempts = job.attempts + 1
         again_at = policy.next_download_at(attempts, now, job.expires_at)

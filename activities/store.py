@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
-    """``{owner, job_id, index, part, staged: {run, blocks, size}}`` -> ``{clip}`` or ``{fault}``.
+    """``{owner, job_id, index, part, staged}``, the last as `download` answered -> ``{clip}`` or ``{fault}``.
 
     The clip of a thumbnail is the picture's own path and size. Raises when our own storage fails.
     """
@@ -35,6 +35,8 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     stored = services.clips.find(path)
     if stored is None:
         staged = work["staged"]
+        if "run" not in staged:  # there was nothing to download, because the job had ended or the blob was there
+            return _gone(job, path)
         chain = blocks.complete(services.clips.staged(path), staged["run"], staged["blocks"], staged["size"])
         if chain is None:
             return _gone(job, path)

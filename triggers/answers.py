@@ -19,12 +19,17 @@ log = logging.getLogger(__name__)
 
 
 def json_answer(body: Any, status: int = 200, **headers: str) -> func.HttpResponse:
-    text = json.dumps(body, ensure_ascii=False)
-    return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=_named(headers))
+    """JSON, escaped to ASCII: a provider's message may end in half a surrogate pair, which UTF-8 cannot hold.
+
+    Not to be kept by anybody, unless `headers` say so: it may hold signed URLs, and depends on the owner.
+    """
+    named = {"Cache-Control": "no-store", **_named(headers)}
+    return func.HttpResponse(json.dumps(body), status_code=status, mimetype="application/json", headers=named)
 
 
 def tagged_answer(req: func.HttpRequest, body: Any, status: int = 200, **headers: str) -> func.HttpResponse:
     """JSON with an ETag of its content; 304 without a body when the caller has it already."""
+    headers = {"Cache_Control": "private, no-cache", **headers}
     etag = f'"{hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]}"'
     known = {tag.strip().removeprefix("W/") for tag in req.headers.get("if-none-match", "").split(",")}
     if etag in known or "*" in known:
@@ -53,7 +58,7 @@ def problem(
     }
     if errors:
         body["errors"] = [{"field": error.field, "message": error.message} for error in errors]
-    text = json.dumps(body, ensure_ascii=False)
+    text = json.dumps(body)  # ASCII: it may quote what cannot be written as UTF-8
     return func.HttpResponse(text, status_code=status, mimetype="application/problem+json", headers=headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -12,6 +13,8 @@ from reelkeeper.model import JobRequest
 from reelkeeper.providers.base import Provider
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_ERRORS = 20
+"""More of them help nobody, and a body full of unknown fields must not be answered with a multiple of its size."""
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -25,8 +28,8 @@ class GenerateBody(BaseModel):
     prompt: str = Field(min_length=1)
     width: int = 1280
     height: int = 720
-    n_seconds: int = Field(default=5, ge=1)
-    n_variants: int = Field(default=1, ge=1)
+    n_seconds: int = 5
+    n_variants: int = 1
     model: str | None = Field(default=None, min_length=1, max_length=128)
     provider: str | None = Field(default=None, min_length=1, max_length=64)
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field(default_factory=dict)
@@ -37,21 +40,20 @@ def read_body(content_type: str, raw: bytes) -> GenerateBody:
     """Raises RequestRefused: 413 too large, 415 not JSON by its own word, 400 with the fields to blame."""
     if len(raw) > MAX_BODY_BYTES:
         detail = f"The body has {len(raw)} bytes; at most {MAX_BODY_BYTES} are allowed."
-        raise RequestRefused(413, "body_too_large", detail, (FieldError("", detail),))
+        raise RequestRefused(413, "body_too_large", detail, (FieldError("body", detail),))
     if content_type.partition(";")[0].strip().lower() not in ("", "application/json"):
         detail = f"Content-Type is {content_type!r}; send application/json."
         raise RequestRefused(415, "unsupported_media_type", detail, (FieldError("Content-Type", detail),))
     try:
         data = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_no_twins)
     except (ValueError, RecursionError) as error:
-        detail = "The body is empty." if not raw.strip() else f"The body is not valid JSON: {error}"
-        raise refused(FieldError("", detail)) from None
+        raise refused(FieldError("body", f"is no valid JSON: {error}" if raw.strip() else "is empty")) from None
     if not isinstance(data, dict):
-        raise refused(FieldError("", "The body must be a JSON object."))
+        raise refused(FieldError("body", "must be a JSON object"))
     try:
         body = GenerateBody.model_validate(data)
     except ValidationError as error:
-        raise refused(*(_in_words(item) for item in error.errors())) from None
+        raise refused(*(_in_words(item) for item in error.errors()[:MAX_ERRORS])) from None
     pair = {"width", "height"} & data.keys()
     if len(pair) == 1:
         missing = ({"width", "height"} - pair).pop()
@@ -87,15 +89,17 @@ def to_request(body: GenerateBody, provider: Provider) -> JobRequest:
 
 
 def refused(*errors: FieldError) -> RequestRefused:
-    detail = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
+    detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
     return RequestRefused(400, "invalid_request", detail, errors)
 
 
 def _in_words(error: Any) -> FieldError:
-    path = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    path = ".".join(str(part) for part in error["loc"] if part != "[key]") or "body"
     if error["type"] == "extra_forbidden":
         allowed = ", ".join(GenerateBody.model_fields)
         return FieldError(path, f"is not a known field; allowed: {allowed}")
+    if error["type"] == "missing":
+        return FieldError(path, "is required")
     return FieldError(path, error["msg"][0].lower() + error["msg"][1:])
 
 
@@ -111,5 +115,6 @@ def _no_constant(name: str) -> Any:
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
-        raise ValueError("a field is given twice")
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the field {twice!r} is given twice")
     return data

@@ -47,7 +47,8 @@ async def generate(
     if key is not None:
         job, replayed = await asyncio.to_thread(_bind_key, services, job, _checked_key(key), body)
     if not replayed:
-        job = await asyncio.to_thread(_record, services, job)
+        job, replayed = await asyncio.to_thread(_record, services, job)
+    if not replayed:
         await _start(services, client, job)
     return _accepted(services, req, job, replayed)
 
@@ -89,15 +90,16 @@ def _bind_key(services: Services, job: Job, key: str, body: GenerateBody) -> tup
     return (found, True) if found else (replace(job, job_id=holds.job_id), False)
 
 
-def _record(services: Services, job: Job) -> Job:
+def _record(services: Services, job: Job) -> tuple[Job, bool]:
+    """The job as recorded, and whether a POST at the same time with the same key was faster: that one starts it."""
     services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, services.now() + policy.START_GRACE))
     try:
-        return services.jobs.insert(job)
+        return services.jobs.insert(job), False
     except RecordExists:
         twin = services.jobs.get(job.owner, job.job_id)
         if twin is None:
             raise
-        return twin
+        return twin, True
 
 
 async def _start(services: Services, client: df.DurableOrchestrationClient, job: Job) -> None:

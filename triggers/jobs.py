@@ -44,9 +44,9 @@ def get_content(services: Services, req: func.HttpRequest, kind: str) -> func.Ht
     clip = next((clip for clip in job.clips if clip.index == index), None)
     if clip is not None:
         return redirect(services.clips.signed_url(clip.path, until), X_Job_Status=job.status)
-    expected = len(job.outputs) or job.request.n_variants
-    if job.finished or index >= expected:
-        detail = f"The job has no output {index}; its indexes go from 0 to {expected - 1}."
+    expected = [clip.index for clip in job.clips] if job.finished else range(len(job.outputs) or job.request.n_variants)
+    if index not in expected:
+        detail = f"The job has no output {index}; it has {', '.join(map(str, expected))}."
         raise RequestRefused(404, "output_not_found", detail, (FieldError("index", detail),))
     placeholder.put_placeholder(services.clips)
     location = services.clips.signed_url(placeholder.PATH, until)

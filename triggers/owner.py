@@ -17,7 +17,7 @@ def owner_of(req: func.HttpRequest, user_id: str | None = None) -> str:
     Raises RequestRefused (400) when they disagree or are no usable text.
     """
     header, query = req.headers.get("x-user-id"), req.params.get("user_id")
-    given = [name for name in (user_id, header, query) if name]
+    given = [name for name in (user_id, header, query) if name is not None]
     if len(set(given)) > 1:
         raise refused(FieldError("user_id", "differs between the body, the X-User-Id header and the query"))
     owner = given[0] if given else DEFAULT_OWNER

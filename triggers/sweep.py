@@ -34,7 +34,7 @@ async def sweep(services: Services, client: df.DurableOrchestrationClient) -> di
         try:
             counts[await _look_after(services, client, watch)] += 1
         except Exception:
-            log.exception("job %s: the sweep could not look after it; it stays due", watch.job_id)
+            log.exception("job %s: the sweep could not look after it; a later one will", watch.job_id)
             counts["failed"] += 1
     if any(counts.values()):
         log.info("sweep: %s", ", ".join(f"{count} {what}" for what, count in counts.items() if count))
@@ -49,13 +49,13 @@ async def _look_after(services: Services, client: df.DurableOrchestrationClient,
     if job is None or job.finished:
         await asyncio.to_thread(services.watchdog.unwatch, watch.job_id)
         return "cleared"
+    alive = await _is_alive(client, job.job_id)
     later = replace(watch, due=now + policy.STEP_GRACE, expires_at=job.expires_at)
-    if await _is_alive(client, job.job_id):
-        await asyncio.to_thread(services.watchdog.watch, later)
+    await asyncio.to_thread(services.watchdog.watch, later)  # before the start: what `render` writes must stay
+    if alive:
         return "pushed"
     await client.start_new("render", job.job_id, {"owner": job.owner, "job_id": job.job_id})
     log.info("job %s: %s and nobody at work on it; started again", job.job_id, job.status)
-    await asyncio.to_thread(services.watchdog.watch, later)
     return "started"
 
 

@@ -23,7 +23,8 @@ class Links:
 
     def __init__(self, request_url: str, kind: str) -> None:
         parts = urlsplit(request_url)
-        self._base = f"{parts.scheme}://{parts.netloc}{parts.path.partition(f'/{kind}/')[0]}/{kind}"
+        prefix = parts.path[: parts.path.lower().rindex(f"/{kind}/")]  # routes know no upper and lower case
+        self._base = f"{parts.scheme}://{parts.netloc}{prefix}/{kind}"
 
     def of(self, job_id: str) -> dict[str, str]:
         return {f"{name}_url": f"{self._base}/{job_id}/{name}" for name in ("status", "result", "content")}

@@ -147,6 +147,7 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     shutil.copy(Path(sys.prefix) / "pyvenv.cfg", root / ".venv")
     (root / ".venv" / "lib").symlink_to(Path(sys.prefix) / "lib")
     (root / ".venv" / "bin" / "python").symlink_to(os.path.realpath(sys.executable))
+    (root / ".venv" / "bin" / "ruff").symlink_to(Path(sys.prefix) / "bin" / "ruff")  # a program, not a module
     requirements = b"\0".join((root / name).read_bytes() for name in REQUIREMENTS)
     (root / ".venv" / "reelkeeper-packages").write_text(hashlib.sha256(requirements).hexdigest())
 

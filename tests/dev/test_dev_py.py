@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,8 +74,27 @@ def test_an_unsupported_python_is_told_which_are_supported() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_everything_after_test_goes_to_pytest() -> None:
-    """Options that look like ours reach pytest untouched, and its exit code is ours (5: nothing was selected)."""
-    done = run("test", "-q", "--co", "tests/dev/test_dev_py.py", "-k", "no_such_test", "-p", "no:cacheprovider")
-    assert "deselected" in done.stdout
-    assert done.returncode == 5
+def test_everything_after_test_goes_to_pytest(tree: Any) -> None:
+    """Options that look like ours reach pytest untouched, and its exit code is ours."""
+    (tree.root / "test_it.py").write_text("def test_yes(): pass\ndef test_no(): assert 0\n")
+    done = tree.dev("test", "-q", "-k", "yes", "--port", "1")
+    assert done.returncode == 4
+    assert "unrecognized arguments: --port" in done.stderr
+    assert tree.dev("test", "-q", "-k", "yes").returncode == 0
+    assert "1 failed" in tree.dev("test", "-q", "-k", "no").stdout
+
+
+def test_check_runs_all_and_sums_up(tree: Any) -> None:
+    """One failing check does not hide the others: all four run, the last line sums up, exit 1; --fix formats."""
+    (tree.root / "tests").mkdir()
+    (tree.root / "tests" / "test_layout.py").write_text("def test_layout():\n    pass\n")
+    ruff = '[tool.ruff]\nline-length = 120\nextend-exclude = ["node_modules"]\n[tool.ruff.lint]\nselect = ["E9"]\n'
+    (tree.root / "pyproject.toml").write_text(f'{ruff}[tool.mypy]\nfiles = ["bad.py"]\n')
+    (tree.root / "bad.py").write_text("x:int = 'one'")
+    done = tree.dev("check")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "check: format FAILED, lint ok, types FAILED, layout ok"
+    (tree.root / "bad.py").write_text("x:int = 1")
+    done = tree.dev("check", "--fix")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "check: format ok, lint ok, types ok, layout ok"

@@ -61,6 +61,7 @@ def bare(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing(bare: Path, on_path: Any, capfd: pytest.CaptureFixture[str]) -> None:
     """The first run makes .venv over a broken one and installs; the second says and does nothing at all."""
     fakes = on_path(node="echo v22.1.0", npm=NPM)

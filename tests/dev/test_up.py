@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -141,8 +142,11 @@ def test_a_configured_provider_keeps_the_simulator_away(tree: Any) -> None:
 
 def test_core_tools_are_used_when_they_are_there(tree: Any, tmp_path: Path) -> None:
     """With func on PATH the app runs by ``func start``, with all settings in its environment, and ends with us."""
-    standins = Path(__file__).with_name("standins")
-    tree.env |= {"PATH": f"{standins}{os.pathsep}{tree.env['PATH']}", "FUNC_NOTE": str(tmp_path / "func.json")}
+    func = tmp_path / "bin" / "func"
+    func.parent.mkdir()
+    func.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("standins") / "func.py"} "$@"\n')
+    func.chmod(0o755)
+    tree.env |= {"PATH": f"{func.parent}{os.pathsep}{tree.env['PATH']}", "FUNC_NOTE": str(tmp_path / "func.json")}
     before = {path.name for path in tree.root.iterdir()}
     up = tree.up()
     url = up.ready()

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Stand-in for Core Tools: notes how it was called, takes a moment to start, then serves the host's status."""
 
 import json
@@ -8,7 +7,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-Path(os.environ["FUNC_NOTE"]).write_text(json.dumps({"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}))
+Path(os.environ["FUNC_NOTE"]).write_text(
+    json.dumps({"argv": sys.argv[1:], "cwd": str(Path.cwd()), "env": dict(os.environ)})
+)
 began = time.monotonic()
 
 
