@@ -39,7 +39,7 @@ class FolderLock:
         except OSError:
             os.close(fd)
             return False
-        os.truncate(self.path, 0)
+        os.ftruncate(fd, 0)
         os.write(fd, holder.encode())
         self._fd = fd
         return True

@@ -31,7 +31,8 @@ WINDOWS = os.name == "nt"
 
 _UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeout|ConnectionError|ReadTimeout|ProxyError|SSLError|MaxRetryError"
-    r"|Connection refused|Connection broken|getaddrinfo|[Nn]ame resolution|[Nn]etwork is unreachable"
+    r"|from versions: none|Connection refused|Connection broken"
+    r"|getaddrinfo|[Nn]ame resolution|[Nn]etwork is unreachable"
     r"|ECONNREFUSED|ECONNRESET|ENOTFOUND|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|ERR_SOCKET_TIMEOUT|SELF_SIGNED_CERT|CERT_"
 )
 
@@ -163,7 +164,7 @@ def _pip(root: Path, python: Path, arguments: Sequence[str | Path]) -> None:
     if _UNREACHABLE.search(done.stdout):
         index = _without_credentials(os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple"))
         raise Trouble(
-            f"The package registry PyPI ({index}) cannot be reached, or a proxy refuses it.\n"
+            f"The package registry PyPI ({index}) cannot be reached, or does not have a package.\n"
             f"{_last_lines(done.stdout, 3)}\n"
             "Behind a proxy set HTTPS_PROXY; with a company mirror set PIP_INDEX_URL. Then run the same command again."
         )
@@ -191,7 +192,8 @@ def _ensure_node(root: Path, python: Path) -> tuple[Path, list[Path]]:
 
 def _node_on_path() -> tuple[Path, list[Path]] | None:
     node, npm = shutil.which("node"), shutil.which("npm")  # Debian packages them apart: both are needed
-    return (Path(node), [Path(npm)]) if node and npm and _node_major(Path(node)) >= NODE_MAJOR else None
+    program = _usable(Path(node)) if node and npm else None
+    return (program, [Path(str(npm))]) if program else None
 
 
 def _wheel(root: Path) -> Path:
@@ -202,18 +204,22 @@ def _wheel(root: Path) -> Path:
 
 
 def _wheel_node(root: Path) -> Path | None:
-    node = _wheel(root) / ("node.exe" if WINDOWS else "bin/node")
-    return node if node.exists() and _node_major(node) >= NODE_MAJOR else None
+    return _usable(_wheel(root) / ("node.exe" if WINDOWS else "bin/node"))
 
 
-def _node_major(node: Path) -> int:
-    """Return the major version that ``node --version`` tells, 0 when it does not run."""
+def _usable(node: Path) -> Path | None:
+    """Return the program behind ``node`` when it is new enough.
+
+    Version managers and the PyPI package put small wrappers on PATH. Stopping one is not stopping Node, so Node itself
+    is asked where it is.
+    """
+    ask = [str(node), "-p", "process.versions.node + ' ' + process.execPath"]
     try:
-        done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    found = re.match(r"v(\d+)\.", done.stdout)
-    return int(found[1]) if found and done.returncode == 0 else 0
+        return None
+    found = re.match(r"(\d+)\.\S+ (.+)", done.stdout)
+    return Path(found[2]) if found and int(found[1]) >= NODE_MAJOR else None
 
 
 # 4. Azurite

@@ -18,6 +18,8 @@ from .protocol import Answer, Event, EventType, context_json, read_answer, read_
 from .replay import Command, NonDeterminismError, Replay
 from .store import Instance
 
+_EARLY_EVENT = "Potential duplicate Task completion"
+
 Ending = Literal["Completed", "Failed", "Terminated", "ContinuedAsNew"]
 
 
@@ -65,13 +67,18 @@ def run_episode(instance: Instance, past: list[Event], new: list[Event], call: C
 
 def _ask(instance: Instance, past: list[Event], new: list[Event], call: Callable[[str, str], str]) -> Answer:
     context = context_json(instance["instance_id"], instance["parent_id"], instance["input"], past, new)
-    # An event that comes before its wait is normal; where warnings are errors this one would crash the SDK.
-    warnings.filterwarnings("ignore", message="Potential duplicate Task completion")
+    _silence_early_events()
     try:
         text = call(instance["name"], context)
     except BaseException as failure:  # even SystemExit of user code must not end the dispatcher
         return read_failure(failure)
     return read_answer(text)
+
+
+def _silence_early_events() -> None:
+    """Let the SDK not warn of an event that comes before its wait: it is normal, and as an error it crashes the SDK."""
+    if not any(pattern is not None and pattern.pattern == _EARLY_EVENT for _, pattern, *_ in warnings.filters):
+        warnings.filterwarnings("ignore", message=_EARLY_EVENT)
 
 
 def _decide(name: str, answer: Answer, replay: Replay, seen: drift.SdkView | None) -> Decision:
