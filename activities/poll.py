@@ -51,8 +51,8 @@ def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
 
 
 def _running(services: Services, job: Job, task: Task) -> dict[str, Any]:
-    now = services.now()
-    if now >= min(task.expires_at, _deadline(services, job)):
+    now, end = services.now(), _end(services, job, task)
+    if now >= end:
         return _out_of_time(job)
     elapsed = (now - (job.generating_since or job.created_at)).total_seconds()
 
@@ -61,7 +61,7 @@ def _running(services: Services, job: Job, task: Task) -> dict[str, Any]:
         unmoved = (job.stage, job.progress, job.fault) == (task.stage, progress, None)
         if unmoved or not _watches(job, task.task_id):
             return None
-        return job.to(job.status, now, stage=task.stage, progress=progress, expires_at=task.expires_at, fault=None)
+        return job.to(job.status, now, stage=task.stage, progress=progress, expires_at=end, fault=None)
 
     change(services.jobs, job.owner, job.job_id, moved)
     return _again(services, job, policy.poll_interval(elapsed))
@@ -78,7 +78,7 @@ def _unclear(services: Services, job: Job, work: dict[str, Any], error: Provider
             return {"next": "settle", "status": model.FAILED, "fault": fault.to_dict()}
     else:
         failures = work.get("failures", 0) + 1
-    if now >= (job.expires_at or _deadline(services, job)):
+    if now >= _end(services, job):
         return _out_of_time(job)
 
     def noted(job: Job) -> Job | None:
@@ -94,7 +94,7 @@ def _succeeded(services: Services, job: Job, task: Task) -> dict[str, Any]:
     def downloading(job: Job) -> Job | None:
         if not _watches(job, task.task_id):
             return None
-        found = {"outputs": task.outputs, "expires_at": task.expires_at, "attempts": 0, "fault": None}
+        found = {"outputs": task.outputs, "expires_at": _end(services, job, task), "attempts": 0, "fault": None}
         return job.to(model.DOWNLOADING, services.now(), stage="downloading", progress=92, **found)
 
     current = change(services.jobs, job.owner, job.job_id, downloading)
@@ -140,9 +140,10 @@ def _watches(job: Job, task_id: str | None) -> bool:
     return job.status == model.GENERATING and job.task_id == task_id
 
 
-def _deadline(services: Services, job: Job) -> datetime:
-    """From when on a task is not watched any longer; counted from its creation, the job may have queued for long."""
-    return (job.generating_since or job.created_at) + services.settings.deadline
+def _end(services: Services, job: Job, task: Task | None = None) -> datetime:
+    """When the task is gone from the provider; counted from its creation, the job may have queued for long."""
+    said = task.expires_at if task else job.expires_at
+    return policy.kept_until(said, job.generating_since or job.created_at, services.settings.deadline)
 
 
 def _out_of_time(job: Job) -> dict[str, Any]:

@@ -99,20 +99,16 @@ class Child:
 
     def stop(self, seconds: float) -> bool:
         """Ask the process to end, insist after ``seconds``; True when it went by itself."""
-        stdin = self.process.stdin
-        assert stdin is not None
+        if sys.platform != "win32":  # terminate() would be a kill there
+            self.process.terminate()
+        if self.process.stdin:
+            self.process.stdin.close()  # not later: a Python that reads stdin cannot end before
         try:
-            if sys.platform == "win32":
-                stdin.close()  # terminate() would be a kill there
-            else:
-                self.process.terminate()
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             return False
-        finally:
-            stdin.close()
         return True
 
 

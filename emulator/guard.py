@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def main(command: Sequence[str]) -> int:
 
 
 def _end_with_parent(process: subprocess.Popen[bytes]) -> None:
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin: a thread that waits in it keeps Python from ending
         pass
     if sys.platform == "win32":  # terminate() would spare the command's own children
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], check=False)

@@ -13,7 +13,7 @@ to the person who has to act on it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 ADVICE: dict[str, str] = {
@@ -27,6 +27,7 @@ ADVICE: dict[str, str] = {
     "rate_limited": "The provider's requests-per-minute limit is reached. The job waits and goes on by itself.",
     "too_many_running": "The provider runs as many tasks as it allows. The job waits its turn and goes on by itself.",
     "provider_error": "The provider failed or could not be reached.",
+    "submit_unknown": "Whether the provider accepted the job is not known, and it cannot be asked. Look in its portal.",
     "content_not_ready": "The generation is done but its file is not handed out yet. It is fetched later by itself.",
     "content_invalid": "The provider sent something that is not the promised file. It is fetched again by itself.",
     "content_expired": "The provider deleted the generation before its file could be kept. Submit the job again.",
@@ -51,7 +52,9 @@ class Fault:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Fault:
-        return cls(**data)
+        """Read what `to_dict` wrote; unknown keys of a newer version are ignored."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
 
 
 @dataclass(frozen=True)

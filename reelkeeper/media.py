@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 SNIFF_BYTES = 16
+OTHER_BRANDS = frozenset({b"qt  ", b"M4A ", b"M4B ", b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
+"""What also begins with a ``ftyp`` box and is no MP4 video: QuickTime, audio, pictures."""
 
 
 def sniff(head: bytes) -> str | None:
     """The media type that the first `SNIFF_BYTES` bytes announce (MP4, JPEG, PNG, WebP), or None.
 
-    MP4: ISO/IEC 14496-12 section 4.3, a ``ftyp`` box first. QuickTime's ``qt`` brand is no MP4.
+    MP4: ISO/IEC 14496-12 section 4.3, a ``ftyp`` box first, its brand being none of `OTHER_BRANDS`.
     """
-    if head[4:8] == b"ftyp" and head[8:12] != b"qt  ":
+    if head[4:8] == b"ftyp" and len(head) >= 12 and head[8:12] not in OTHER_BRANDS:
         return "video/mp4"
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"

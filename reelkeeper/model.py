@@ -85,7 +85,7 @@ class Task:
     state: str
     stage: str
     created_at: datetime
-    expires_at: datetime
+    expires_at: datetime | None = None
     outputs: tuple[Output, ...] = ()
     fault: Fault | None = None
 
@@ -111,6 +111,7 @@ class Job:
     """The record of one job: the truth that outlives every orchestration history.
 
     `attempts` counts the tries of the step the job is in; `creates` the tasks the provider accepted for it.
+    `submit_run` is the run that may POST while the job is `submitting`; None when its POST must be reconciled.
     `place` is where the task lives (provider name, base URL), so that later calls reach the place that made it.
     `etag` is the version read from storage ("" before the first insert) and no part of the record's content.
     """
@@ -131,6 +132,7 @@ class Job:
     clips: tuple[Clip, ...] = ()
     attempts: int = 0
     creates: int = 0
+    submit_run: str | None = None
     submitting_since: datetime | None = None
     generating_since: datetime | None = None
     expires_at: datetime | None = None

@@ -23,6 +23,12 @@ MAX_CREATE_TRIES = 5
 MAX_CREATES = 3
 """Tasks the provider may accept for one job: the first and two more after it failed (uncharged) on its own."""
 
+CLOCK_SKEW = timedelta(minutes=2)
+"""By how much the provider's clock may be behind ours when a lost task is looked for by its time."""
+
+PARKED_LOOK = timedelta(hours=1)
+"""How often a job whose submission is unknown is looked into again: the list may be back."""
+
 LOST_MISSES, LOST_AFTER = 5, timedelta(minutes=2)
 START_GRACE = timedelta(minutes=1)
 STEP_GRACE = timedelta(minutes=5)
@@ -34,15 +40,22 @@ LONGEST_WAIT = 3600.0
 """The longest Retry-After that is obeyed to the letter; more is a provider's slip."""
 
 
+def kept_until(expires_at: datetime | None, since: datetime, deadline: timedelta) -> datetime:
+    """When the provider deletes a task made at `since`: what it says, else when our own patience with it ends."""
+    return expires_at or since + deadline
+
+
 def poll_interval(elapsed: float, retry_after: float | None = None) -> float:
     """Seconds until the next look at a task that has run `elapsed` seconds; never sooner than the provider asked."""
+    # 28 of the 30 %: the rest is for the look itself. What is looked at from 165 s on may end behind 180 s, where 10 %
+    # is the measure.
     share = min(0.28 * elapsed, 24.0) if elapsed < 165 else min(max(0.1 * elapsed, 17.0), 30.0)
     return min(max(3.0, share, retry_after or 0.0), LONGEST_WAIT)
 
 
 def unclear_poll_interval(elapsed: float, misses: int, retry_after: float | None = None) -> float:
     """The same while the provider cannot be reached or knows nothing: not sooner than 5, 10, 20, 30 s."""
-    return max(poll_interval(elapsed, retry_after), min(5.0 * 2.0 ** max(misses - 1, 0), 30.0))
+    return max(poll_interval(elapsed, retry_after), _doubled(5.0, misses, 30.0))
 
 
 def is_lost(misses: int, first_miss: datetime, now: datetime) -> bool:
@@ -52,21 +65,31 @@ def is_lost(misses: int, first_miss: datetime, now: datetime) -> bool:
 
 def create_wait(code: str, attempts: int, retry_after: float | None) -> float:
     """Seconds before a create is tried again: what the provider asked for, else by the kind of refusal."""
-    usual = {"rate_limited": 20.0, "too_many_running": 15.0}.get(code, min(5.0 * 2.0 ** (attempts - 1), 60.0))
+    usual = {"rate_limited": 20.0, "too_many_running": 15.0}.get(code) or _doubled(5.0, attempts, 60.0)
     return min(max(retry_after or 0.0, usual), LONGEST_WAIT)
 
 
 def next_download_at(attempts: int, now: datetime, expires_at: datetime | None) -> datetime:
-    """When to fetch again after `attempts` failed rounds: 5 min, 15, 45, ... 4 h, with a last try before expiry."""
-    planned = now + min(timedelta(minutes=5) * 3.0 ** max(attempts - 1, 0), timedelta(hours=4))
-    if expires_at is None:
+    """When to fetch again after `attempts` failed rounds: 5 min, 15, 45, 135, then every 4 h.
+
+    Ten minutes before the provider deletes the file there is a try in any case, and then one every five minutes.
+    """
+    planned = now + min(timedelta(minutes=5) * 3.0 ** min(max(attempts - 1, 0), 4), timedelta(hours=4))
+    if expires_at is None or now >= expires_at:
         return planned
     last_call = expires_at - timedelta(minutes=10)
-    return last_call if now < last_call < planned else planned
+    if now < last_call:
+        return min(planned, last_call)
+    return min(now + timedelta(minutes=5), expires_at)
 
 
 def progress(stage: str, elapsed: float) -> int:
     """An estimate in percent: these providers report none. It grows with time and never claims the end."""
     if stage in ("queued", "preprocessing"):
         return 5
-    return round(10 + 80 * (1 - math.exp(-elapsed / 60)))
+    return round(10 + 80 * (1 - math.exp(-max(elapsed, 0.0) / 60)))
+
+
+def _doubled(first: float, times: int, most: float) -> float:
+    """`first` the first time, twice as much each further time, `most` at most. An outage may last any number."""
+    return min(first * 2.0 ** min(max(times - 1, 0), 16), most)

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 from reelkeeper.clips.base import Clips
 from reelkeeper.providers.base import Provider
-from reelkeeper.records.base import IdempotencyKeys, Jobs, Watchdog
+from reelkeeper.records.base import IdempotencyKeys, Jobs, TaskClaims, Watchdog
 from reelkeeper.settings import Settings
 
 
@@ -22,6 +22,7 @@ class Services:
     jobs: Jobs
     watchdog: Watchdog
     idempotency: IdempotencyKeys
+    claims: TaskClaims
     clips: Clips
     providers: dict[str, Provider]
     settings: Settings
@@ -46,6 +47,7 @@ def build_services(settings: Settings, now: Callable[[], datetime] = utc_now) ->
         jobs=tables.jobs,
         watchdog=tables.watchdog,
         idempotency=tables.idempotency,
+        claims=tables.claims,
         clips=BlobClips(settings.storage, settings.container, now=now),
         providers={config.name: AzureJobs(config, now) for config in settings.providers},
         settings=settings,

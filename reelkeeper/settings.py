@@ -1,6 +1,6 @@
 """Environment -> Settings. Everything is checked here, once, at start: a wrong setting stops the start by name.
 
-Secrets never appear in a repr or a message.
+Secrets never appear in a repr or a message; nor do other values, because a key may be pasted into the wrong setting.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from reelkeeper.providers.endpoints import parse_endpoint
 from reelkeeper.storage import StorageConnection
 
 DEFAULT_SWEEP = "0 */5 * * * *"
-_CRON_FIELD = re.compile(r"[\w*/,-]+")
-_TIME_SPAN = re.compile(r"(\d+\.)?\d{1,2}:\d{2}(:\d{2})?")
+_TIME_SPAN = re.compile(r"(\d{1,4}\.)?([01]?\d|2[0-3])(:[0-5]\d){2}", re.ASCII)
+_CRON_PART = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/0*[1-9]\d*)?", re.ASCII)
+_MONTHS = "january february march april may june july august september october november december"
+_DAYS = "sunday monday tuesday wednesday thursday friday saturday"
+_CRON_FIELDS = ((0, 59, ""), (0, 59, ""), (0, 23, ""), (1, 31, ""), (1, 12, _MONTHS), (0, 6, _DAYS))
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Settings:
     container: str
     sweep_schedule: str
     deadline: timedelta
+    submit_grace: timedelta
     providers: tuple[ProviderConfig, ...]
 
     @classmethod
@@ -33,12 +37,13 @@ class Settings:
         """Read and check every setting. Raises SettingsError naming the first wrong one."""
         auth_mode = _text(env, "AUTH_MODE", "key")
         if auth_mode != "key":
-            raise SettingsError(f"AUTH_MODE is {auth_mode!r}; this version knows only 'key' (function keys).")
+            raise SettingsError("AUTH_MODE must be 'key' (function keys): this version knows no other.")
         return cls(
             storage=_storage(env),
             container=_container(env),
             sweep_schedule=_schedule(env),
             deadline=_deadline(env),
+            submit_grace=_submit_grace(env),
             providers=_providers(env),
         )
 
@@ -49,48 +54,81 @@ def _text(env: Mapping[str, str], name: str, default: str = "") -> str:
 
 def _storage(env: Mapping[str, str]) -> StorageConnection:
     for prefix in ("MEDIA_STORAGE", "AzureWebJobsStorage"):
-        if connection := _text(env, prefix):
-            if connection != "UseDevelopmentStorage=true" and "AccountName=" not in connection:
-                raise SettingsError(f"{prefix} is not a storage connection string (no AccountName= in it).")
-            return StorageConnection(connection_string=connection)
-        account = _text(env, f"{prefix}__accountName")
-        blob = _text(env, f"{prefix}__blobServiceUri") or (account and f"https://{account}.blob.core.windows.net")
-        table = _text(env, f"{prefix}__tableServiceUri") or (account and f"https://{account}.table.core.windows.net")
-        if bool(blob) != bool(table):
-            missing = f"{prefix}__tableServiceUri" if blob else f"{prefix}__blobServiceUri"
-            raise SettingsError(f"{missing} is missing: identity-based storage needs both service URIs.")
-        if blob:
-            return StorageConnection(blob_service_uri=blob, table_service_uri=table)
+        try:
+            if connection := _connection(env, prefix):
+                return connection
+        except SettingsError as error:
+            raise SettingsError(f"{prefix}: {error}") from None
     raise SettingsError(
         "AzureWebJobsStorage is not set. Give a storage connection string there (or in MEDIA_STORAGE), "
         "or UseDevelopmentStorage=true with Azurite running."
     )
 
 
+def _connection(env: Mapping[str, str], prefix: str) -> StorageConnection | None:
+    """What the settings under this prefix, named as the host's own, describe; None when there are none."""
+    if text := _text(env, prefix):
+        return StorageConnection(connection_string=text)
+    account = _text(env, f"{prefix}__accountName")
+    if account and not re.fullmatch(r"[a-z0-9]{3,24}", account):
+        raise SettingsError(f"{prefix}__accountName must be the account's name alone: 3 to 24 of a-z and 0-9.")
+    blob = _text(env, f"{prefix}__blobServiceUri") or (account and f"https://{account}.blob.core.windows.net")
+    table = _text(env, f"{prefix}__tableServiceUri") or (account and f"https://{account}.table.core.windows.net")
+    if bool(blob) != bool(table):
+        missing = f"{prefix}__tableServiceUri" if blob else f"{prefix}__blobServiceUri"
+        raise SettingsError(f"{missing} is missing: identity-based storage needs both service URIs.")
+    if not blob:
+        return None
+    client_id = _text(env, f"{prefix}__clientId") or None
+    return StorageConnection(blob_service_uri=blob, table_service_uri=table, client_id=client_id)
+
+
 def _container(env: Mapping[str, str]) -> str:
     name = _text(env, "MEDIA_CONTAINER", "media")
-    if not re.fullmatch(r"[a-z0-9](-?[a-z0-9]){2,62}", name):
-        raise SettingsError(f"MEDIA_CONTAINER {name!r} is no container name: 3 to 63 of a-z, 0-9 and single hyphens.")
+    if not re.fullmatch(r"[a-z0-9](-?[a-z0-9])*", name) or not 3 <= len(name) <= 63:
+        raise SettingsError("MEDIA_CONTAINER must be a container name: 3 to 63 of a-z, 0-9 and single hyphens between.")
     return name
 
 
 def _schedule(env: Mapping[str, str]) -> str:
+    """An NCRONTAB expression, or a time span (which only some hosting plans take)."""
     text = _text(env, "SWEEP_SCHEDULE", DEFAULT_SWEEP)
     cron = text.split()
-    if _TIME_SPAN.fullmatch(text) or (len(cron) in (5, 6) and all(_CRON_FIELD.fullmatch(part) for part in cron)):
+    fields = _CRON_FIELDS[-len(cron) :]
+    is_cron = len(cron) in (5, 6) and all(
+        _is_cron_part(part, *field) for spec, field in zip(cron, fields, strict=True) for part in spec.split(",")
+    )
+    if is_cron or (_TIME_SPAN.fullmatch(text) and re.search("[1-9]", text)):
         return text
-    raise SettingsError(f"SWEEP_SCHEDULE {text!r} is no NCRONTAB expression such as {DEFAULT_SWEEP!r} (seconds first).")
+    raise SettingsError(f"SWEEP_SCHEDULE must be an NCRONTAB expression such as {DEFAULT_SWEEP!r} (seconds first).")
+
+
+def _is_cron_part(part: str, low: int, high: int, names: str) -> bool:
+    """Whether NCrontab takes this: ``*``, ``n``, ``a-b``, each with ``/step``; names may be cut short."""
+    found = _CRON_PART.fullmatch(part)
+    return found is not None and all(
+        low <= int(word) <= high if word.isdigit() else any(name.startswith(word.lower()) for name in names.split())
+        for word in found.groups()
+        if word
+    )
 
 
 def _deadline(env: Mapping[str, str]) -> timedelta:
-    text = _text(env, "JOB_DEADLINE_HOURS", "24")
+    return timedelta(hours=_number(env, "JOB_DEADLINE_HOURS", 24, 0.01, 24 * 30, "hours"))
+
+
+def _submit_grace(env: Mapping[str, str]) -> timedelta:
+    return timedelta(seconds=_number(env, "SUBMIT_GRACE_SECONDS", 60, 1, 600, "seconds"))
+
+
+def _number(env: Mapping[str, str], name: str, default: float, low: float, high: float, unit: str) -> float:
     try:
-        hours = float(text)
+        number = float(_text(env, name, str(default)))
     except ValueError:
-        hours = 0.0
-    if not 0 < hours <= 24 * 30:
-        raise SettingsError(f"JOB_DEADLINE_HOURS {text!r} is no number of hours above 0 and up to 720.")
-    return timedelta(hours=hours)
+        number = low - 1
+    if not low <= number <= high:
+        raise SettingsError(f"{name} must be a number of {unit} from {low:g} to {high:g}.")
+    return number
 
 
 def _providers(env: Mapping[str, str]) -> tuple[ProviderConfig, ...]:
@@ -100,6 +138,8 @@ def _providers(env: Mapping[str, str]) -> tuple[ProviderConfig, ...]:
     key = _text(env, "AZURE_API_KEY")
     if not key:
         raise SettingsError("AZURE_API_KEY is not set, but AZURE_SORA_ENDPOINT is. Give the resource's key.")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise SettingsError("AZURE_API_KEY holds a character that no key has, such as a space. Copy the key again.")
     try:
         base_url, api_version = parse_endpoint(endpoint)
     except ValueError as error:
@@ -113,5 +153,6 @@ def _providers(env: Mapping[str, str]) -> tuple[ProviderConfig, ...]:
             api_version=api_version,
             api_key=key,
             model=_text(env, "SORA_MODEL", "sora"),
+            create_seconds=0.6 * _submit_grace(env).total_seconds(),
         ),
     )

@@ -8,8 +8,9 @@ specification says 200); error bodies come flat and wrapped; a generation carrie
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,8 +22,8 @@ from reelkeeper.providers.http import ProviderHttp
 
 log = logging.getLogger(__name__)
 
-KEPT_FOR = timedelta(hours=24)
-"""How long the service keeps a task and its files when it names no `expires_at`."""
+LIST_PAGE, MOST_PAGES = 100, 20
+"""A busy resource makes far fewer than 2,000 tasks in the minutes that `find` looks back."""
 
 HEIGHTS = {480: (480, 854), 720: (720, 1280), 854: (480,), 1080: (1080, 1920), 1280: (720,), 1920: (1080,)}
 ABILITIES = Abilities(
@@ -40,6 +41,7 @@ STATES = {
     "failed": "failed",
     "cancelled": "cancelled",
 }
+UNHAPPY = frozenset({"failed", "cancelled"})
 
 
 class AzureJobs:
@@ -50,7 +52,7 @@ class AzureJobs:
     def __init__(self, config: ProviderConfig, now: Callable[[], datetime]) -> None:
         self.name, self.kind, self.model = config.name, config.kind, config.model
         self.place = f"{config.dialect} {config.base_url}"
-        self._query = urlencode({"api-version": config.api_version}) if config.api_version else ""
+        self._version = {"api-version": config.api_version} if config.api_version else {}
         self._http = ProviderHttp(config, now)
         self._now = now
 
@@ -63,13 +65,30 @@ class AzureJobs:
             "n_seconds": request.n_seconds,
             "n_variants": request.n_variants,
         }
-        answer = self._http.exchange("POST", self._path("jobs"), _create_code, body)
+        answer, request_id = self._http.exchange("POST", self._path("jobs"), _create_code, body)
         if not isinstance(answer.get("id"), str) or not answer["id"]:
             raise self._http.error("provider_error", "The provider's answer names no task id.", outcome_unknown=True)
-        return self._task(answer, answer["id"])
+        return self._task(answer, answer["id"], request_id)
+
+    def find(self, request: JobRequest, since: datetime) -> list[Task]:
+        found, after = [], None
+        for _ in range(MOST_PAGES):
+            page = {"limit": str(LIST_PAGE)} | ({"after": after} if after else {})
+            answer, request_id = self._http.exchange("GET", self._path("jobs", **page), _list_code)
+            items = answer.get("data")
+            if not isinstance(items, list) or not all(_is_listed(item) for item in items):
+                words = "The provider's list does not tell its tasks' ids, prompts and times."
+                raise self._http.error("invalid_request", words)
+            mine = [item for item in items if utc(item["created_at"]) >= since and _is_of(item, request)]
+            found += [self._task(item, item["id"], request_id) for item in mine]
+            if not items or not answer.get("has_more"):
+                return sorted(found, key=lambda task: task.created_at)
+            after = items[-1]["id"]
+        raise self._http.error("provider_error", f"The provider's list is longer than {MOST_PAGES} pages.")
 
     def look(self, task_id: str) -> Task:
-        return self._task(self._http.exchange("GET", self._path("jobs", task_id), _look_code), task_id)
+        answer, request_id = self._http.exchange("GET", self._path("jobs", task_id), _look_code)
+        return self._task(answer, task_id, request_id)
 
     def open_output(self, output: Output, offset: int = 0) -> Content:
         return self._http.stream(self._path(output.output_id, "content", "video"), _content_code, offset)
@@ -82,11 +101,12 @@ class AzureJobs:
                 return None
             raise
 
-    def _path(self, *segments: str) -> str:
+    def _path(self, *segments: str, **query: str) -> str:
         path = "/".join(quote(segment, safe="") for segment in segments)
-        return f"/video/generations/{path}{f'?{self._query}' if self._query else ''}"
+        text = urlencode(query | self._version)
+        return f"/video/generations/{path}{f'?{text}' if text else ''}"
 
-    def _task(self, data: Mapping[str, Any], task_id: str) -> Task:
+    def _task(self, data: Mapping[str, Any], task_id: str, request_id: str | None) -> Task:
         word = str(data.get("status", "")).lower()
         if word not in STATES:
             # a word of a newer server: keep looking until the deadline rather than lose a paid task
@@ -98,55 +118,91 @@ class AzureJobs:
             state=state,
             stage=word if word in STATES else "running",
             created_at=created,
-            expires_at=_time(data.get("expires_at")) or created + KEPT_FOR,
+            expires_at=_time(data.get("expires_at")),
             outputs=tuple(_outputs(data)),
-            fault=self._failure(data.get("failure_reason")) if state in ("failed", "cancelled") else None,
+            fault=self._failure(state, data.get("failure_reason"), request_id) if state in UNHAPPY else None,
         )
 
-    def _failure(self, reason: object) -> Fault:
+    def _failure(self, state: str, reason: object, request_id: str | None) -> Fault:
         words = str(reason or "")
         code = "provider_error"
         if "moderation" in words.lower():
             code = "moderation_input" if "input" in words.lower() else "moderation_output"
-        return self._http.fault(code, f"The task failed: {words or 'no reason given'}.")
+        return self._http.fault(code, f"The task {state}: {words or 'no reason given'}.", request_id=request_id)
+
+
+# A task is paid for: whatever oddity its JSON holds, reading it never raises.
 
 
 def _outputs(data: Mapping[str, Any]) -> list[Output]:
+    generations = data.get("generations")
     found = []
-    for item in data.get("generations") or ():
-        if not item.get("id"):
-            continue
-        size = {key: item.get(key) or data.get(key) or 0 for key in ("width", "height", "n_seconds")}
-        found.append(Output(str(item["id"]), *(int(size[key]) for key in ("width", "height", "n_seconds"))))
+    for item in generations if isinstance(generations, list) else ():
+        if isinstance(item, dict) and isinstance(item.get("id"), str) and item["id"]:
+            width, height, seconds = (_count(item, data, key) for key in ("width", "height", "n_seconds"))
+            found.append(Output(item["id"], width, height, seconds))
     return found
 
 
+def _count(item: Mapping[str, Any], data: Mapping[str, Any], key: str) -> int:
+    """A generation's number, or its task's; 0 when neither tells. Numbers come as strings too."""
+    for value in (item.get(key), data.get(key)):
+        if found := re.fullmatch(r"(\d{1,9})(\.0+)?", str(value), re.ASCII):
+            return int(found[1])
+    return 0
+
+
+def _is_listed(item: object) -> bool:
+    """Whether a listed task tells what `find` must know of it."""
+    if not isinstance(item, dict) or _time(item.get("created_at")) is None:
+        return False
+    return isinstance(item.get("id"), str) and isinstance(item.get("prompt"), str)
+
+
+def _is_of(item: Mapping[str, Any], request: JobRequest) -> bool:
+    """Whether this request can have made the task. What the list leaves out does not speak against it."""
+    asked = {"width": request.width, "height": request.height, "n_seconds": request.n_seconds}
+    asked |= {"n_variants": request.n_variants}
+    same_numbers = all(str(item.get(key) or number) == str(number) for key, number in asked.items())
+    return same_numbers and item["prompt"] == request.prompt and item.get("model") in (None, request.model)
+
+
 def _time(value: object) -> datetime | None:
-    return utc(value) if isinstance(value, int | float) and value > 0 else None
+    """Unix seconds within this age (2001 to 5138); None for anything else, such as milliseconds."""
+    return utc(value) if isinstance(value, int | float) and 1e9 < value < 1e11 else None
+
+
+def _words(error: Mapping[str, Any], message: str) -> str:
+    """All that may tell what kind of refusal this is: message, code, inner code, in lower case."""
+    inner = error.get("inner_error") or error.get("innererror") or {}
+    return f"{message} {error.get('code')} {inner.get('code') if isinstance(inner, dict) else inner}".lower()
 
 
 def _common_code(status: int, error: Mapping[str, Any], message: str) -> str:
     if status in (401, 403):
         return "invalid_credentials"
     if status == 429:
-        return "too_many_running" if "running" in message or "concurren" in message else "rate_limited"
+        words = _words(error, message)
+        return "too_many_running" if "running" in words or "concurren" in words else "rate_limited"
     if status in (408, 409, 425) or status >= 500:
         return "provider_error"
-    return "invalid_request"
+    return "endpoint_not_found" if 300 <= status < 400 or status == 405 else "invalid_request"
 
 
 def _create_code(status: int, error: Mapping[str, Any], message: str) -> str:
-    if 300 <= status < 400 or status == 405:
-        return "endpoint_not_found"
-    if status == 404:
-        return "deployment_not_found" if "deployment" in message else "endpoint_not_found"
-    if status == 410 or "retired" in message or "deprecated" in message:
+    words = _words(error, message)
+    names_model = "model" in words or "deployment" in words
+    if status == 410 or (status in (400, 404) and names_model and ("retired" in words or "deprecated" in words)):
         return "model_retired"
-    inner = error.get("inner_error") or error.get("innererror") or {}
-    words = f"{message} {error.get('code')} {inner.get('code') if isinstance(inner, dict) else inner}".lower()
-    if status == 400 and any(mark in words for mark in ("moderation", "policy", "contentfilter", "content filter")):
+    if status == 404:
+        return "deployment_not_found" if names_model else "endpoint_not_found"
+    if status == 400 and any(mark in words for mark in ("moderation", "policy", "filter", "safety system")):
         return "moderation_input"
     return _common_code(status, error, message)
+
+
+def _list_code(status: int, error: Mapping[str, Any], message: str) -> str:
+    return "endpoint_not_found" if status in (404, 410, 501) else _common_code(status, error, message)
 
 
 def _look_code(status: int, error: Mapping[str, Any], message: str) -> str:
@@ -159,4 +215,4 @@ def _content_code(status: int, error: Mapping[str, Any], message: str) -> str:
     if status == 410:
         return "content_expired"
     code = _common_code(status, error, message)
-    return "content_invalid" if code == "invalid_request" else code
+    return "content_invalid" if code in ("invalid_request", "endpoint_not_found") else code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
@@ -13,7 +14,8 @@ from reelkeeper.model import JobRequest, Output, Task
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a provider can make. `max_variants`: by frame height, the first bound that fits; see `variants`."""
+    """What a provider can make. `seconds`: the shortest and the longest video. `variants_by_pixels`: pairs of a frame
+    area and the most outputs of one task from that area up, largest area first."""
 
     sizes: tuple[tuple[int, int], ...]
     seconds: tuple[int, int]
@@ -38,7 +40,7 @@ class Abilities:
             message = f"{request.width}x{request.height} is not offered; width x height must be one of {allowed}"
             known_width = any(width == request.width for width, _ in self.sizes)
             errors.append(FieldError("height" if known_width else "width", message))
-        elif request.n_variants > (most := self.variants(request.width, request.height)):
+        elif (most := self.variants(request.width, request.height)) < request.n_variants or request.n_variants < 1:
             message = f"must be from 1 to {most} at {request.width}x{request.height}"
             errors.append(FieldError("n_variants", message))
         return tuple(errors)
@@ -46,7 +48,10 @@ class Abilities:
 
 @dataclass(frozen=True)
 class ProviderConfig:
-    """A configured provider. The key is kept out of every repr."""
+    """A configured provider. The key is kept out of every repr.
+
+    `create_seconds`: how long a create may take. It must be over, one way or the other, before anybody reconciles it.
+    """
 
     name: str
     kind: str
@@ -55,6 +60,7 @@ class ProviderConfig:
     api_version: str
     api_key: str = field(repr=False)
     model: str
+    create_seconds: float = 36.0
     endpoint_setting: str = "AZURE_SORA_ENDPOINT"
     key_setting: str = "AZURE_API_KEY"
     model_setting: str = "SORA_MODEL"
@@ -98,6 +104,13 @@ class Provider(Protocol):
 
     def submit(self, request: JobRequest) -> Task:
         """Create a paid task. `ProviderError.outcome_unknown` tells a refusal from a lost answer."""
+
+    def find(self, request: JobRequest, since: datetime) -> list[Task]:
+        """Every task that this request can have made since then, oldest first.
+
+        An empty list means that there is none. A code other than an outage or a refused key means that this provider
+        has no list to rely on.
+        """
 
     def look(self, task_id: str) -> Task:
         """The task as it is now. Code ``task_lost`` when the provider says it does not know it."""

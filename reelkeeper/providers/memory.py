@@ -18,9 +18,14 @@ VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(range(256)) 
 PICTURE = b"\xff\xd8\xff\xe0" + bytes(64)
 
 
-def refusal(code: str, *, retry_after: float | None = None, outcome_unknown: bool = False) -> ProviderError:
+SETTINGS = {"endpoint_setting": "SORA_ENDPOINT", "key_setting": "SORA_KEY", "model_setting": "SORA_MODEL"}
+
+
+def refusal(
+    code: str, *, status: int | None = None, retry_after: float | None = None, outcome_unknown: bool = False
+) -> ProviderError:
     """A ProviderError as an adapter would raise it for `code`."""
-    fault = Fault(code, ADVICE[code], f"simulated {code}", request_id="request-1")
+    fault = Fault(code, ADVICE[code].format(**SETTINGS), f"simulated {code}", status, "request-1")
     return ProviderError(fault, retry_after=retry_after, outcome_unknown=outcome_unknown)
 
 
@@ -28,7 +33,10 @@ class MemoryProvider:
     """`Provider` without a wire.
 
     `submitted`: every accepted request in order. `planned[method]`: errors that the next calls of that method raise
-    instead of answering. `files`: the bytes of each output; `cut_at`: the next download breaks off after this many.
+    instead of answering. `files`: the bytes of each output; `cut_at`: the next download breaks off after this many;
+    `ranges`: whether it can begin in the middle. `opened_at`: the offset that each download asked for.
+    `keeps`: how long from its creation it says to keep a task, None when it does not say.
+    `lose_answer`: the next submit makes its task, but the answer does not arrive.
     """
 
     kind = "videos"
@@ -42,6 +50,9 @@ class MemoryProvider:
         self.files: dict[str, bytes] = {}
         self.thumbnails: dict[str, bytes] = {}
         self.cut_at: int | None = None
+        self.ranges = True
+        self.lose_answer = False
+        self.keeps: timedelta | None = timedelta(hours=24)
         self.media_type = "video/mp4"
         self.opened_at: list[int] = []
         self._now, self._numbers, self._lock = now, itertools.count(1), threading.Lock()
@@ -71,9 +82,19 @@ class MemoryProvider:
         with self._lock:
             self.submitted.append(request)
             now = self._now()
-            task = Task(f"task_{next(self._numbers)}", "queued", "queued", now, now + timedelta(hours=24))
+            task = Task(f"task_{next(self._numbers)}", "queued", "queued", now, now + self.keeps if self.keeps else None)
             self._tasks[task.task_id] = task
-            return task
+        if self.lose_answer:
+            self.lose_answer = False
+            raise refusal("provider_error", outcome_unknown=True)
+        return task
+
+    def find(self, request: JobRequest, since: datetime) -> list[Task]:
+        self._raise_planned("find")
+        with self._lock:
+            made = {f"task_{number}": replace(asked, metadata={}) for number, asked in enumerate(self.submitted, 1)}
+            wanted = replace(request, metadata={})  # our own, unknown to providers
+            return [task for task in self._tasks.values() if task.created_at >= since and made[task.task_id] == wanted]
 
     def look(self, task_id: str) -> Task:
         self._raise_planned("look")
@@ -86,6 +107,9 @@ class MemoryProvider:
         if output.output_id not in self.files:
             raise refusal("content_not_ready")
         self.opened_at.append(offset)
+        offset = offset if self.ranges else 0
+        if offset and offset >= len(self.files[output.output_id]):
+            raise refusal("content_invalid", status=416)
         cut_at, self.cut_at = self.cut_at, None
         return MemoryContent(self.files[output.output_id], offset, self.media_type, cut_at)
 

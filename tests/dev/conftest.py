@@ -36,7 +36,7 @@ class Tree:
 
     root: Path
     env: dict[str, str]
-    running: list[Up] = field(default_factory=list)
+    running: list[Started] = field(default_factory=list)
 
     @property
     def data(self) -> Path:
@@ -75,13 +75,17 @@ class Tree:
             command, cwd=self.root, env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
         )
 
-    def up(self, *arguments: str, port: str = "0") -> Up:
-        """Start ``dev.py up`` in a process group of its own, without waiting."""
+    def up(self, *arguments: str, port: str = "0") -> Started:
+        """Start ``dev.py up``, without waiting."""
+        return self.start("up", "--port", port, *arguments)
+
+    def start(self, *arguments: str) -> Started:
+        """Start dev.py in a process group of its own, without waiting."""
         number = len(self.running)
-        out, err = self.root / f"up{number}.out", self.root / f"up{number}.err"
+        out, err = self.root / f"dev{number}.out", self.root / f"dev{number}.err"
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "dev.py", "up", "--port", port, *arguments],
+                [sys.executable, "dev.py", *arguments],
                 cwd=self.root,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -89,13 +93,13 @@ class Tree:
                 stderr=stderr,
                 start_new_session=True,
             )
-        self.running.append(Up(process, out, err))
+        self.running.append(Started(process, out, err))
         return self.running[-1]
 
 
 @dataclass
-class Up:
-    """A started ``dev.py up``."""
+class Started:
+    """A dev.py that runs, with the files of its output."""
 
     process: subprocess.Popen[bytes]
     stdout: Path
@@ -154,8 +158,8 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     env = {name: value for name, value in os.environ.items() if name not in PERSONAL}
     made = Tree(root, env)
     yield made
-    for up in made.running:
-        if up.process.poll() is None:
-            os.killpg(up.process.pid, signal.SIGKILL)
-            up.process.wait()
+    for each in made.running:
+        if each.process.poll() is None:
+            os.killpg(each.process.pid, signal.SIGKILL)
+            each.process.wait()
     wait_until(lambda: not made.processes())

@@ -62,6 +62,23 @@ def test_acknowledged_writes_survive_kill_9_of_the_parent(tmp_path: Path) -> Non
             assert blobs.get_blob_client("clips", "b").download_blob().readall() == b"kept"
 
 
+def test_a_stop_waits_for_the_flush(tmp_path: Path) -> None:
+    """stop() right after a burst of writes, and a second SIGTERM in the middle of it, lose none of them."""
+    azurite = Azurite(tmp_path / "a").start()
+    with TableServiceClient.from_connection_string(azurite.connection_string) as tables:
+        rows = tables.create_table("rows")
+        for part in range(10):
+            rows.submit_transaction(
+                ("create", {"PartitionKey": f"{part}", "RowKey": f"{row}", "text": "x" * 500}) for row in range(100)
+            )
+    assert azurite.child
+    azurite.child.process.terminate()
+    azurite.stop()
+    assert azurite.child.process.returncode == 0
+    with Azurite(tmp_path / "a") as again, TableServiceClient.from_connection_string(again.connection_string) as tables:
+        assert len(list(tables.get_table_client("rows").list_entities(select=["RowKey"]))) == 1000
+
+
 def test_a_port_in_use_ends_the_start_with_azurites_own_words(tmp_path: Path, azurite: Any) -> None:
     """Asked for a port that is taken, start() raises with exit code and log instead of waiting for its deadline."""
     taken = int(azurite.blob.split(":")[2].split("/")[0])

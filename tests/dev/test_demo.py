@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -55,3 +56,13 @@ def test_what_is_no_mp4_is_not_saved_as_one(tree: Any) -> None:
     assert "not an MP4" in done.stderr
     assert list((tree.root / "out").glob("*.mp4")) == []
     assert (tree.root / "mine" / "logs").is_dir()
+
+
+def test_ctrl_c_ends_the_demo_and_its_service(tree: Any) -> None:
+    """Ctrl-C in the middle of a job stops everything; the exit code is the one shells expect."""
+    demo = tree.start("demo", "--prompt", "forever")
+    tree.until(lambda: "75 %" in demo.stderr.read_text())
+    os.killpg(demo.process.pid, signal.SIGINT)
+    assert demo.process.wait(30) == 130
+    assert "Traceback" not in demo.stderr.read_text()
+    assert tree.processes() == []

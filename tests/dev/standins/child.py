@@ -42,6 +42,6 @@ def serve(handler: type[BaseHTTPRequestHandler], *flags: str) -> None:
     signal.signal(signal.SIGINT, stop)
     stop_with_parent()
     print(f"ready http://127.0.0.1:{server.server_port}")
-    server.serve_forever()
+    server.serve_forever(poll_interval=0.02)
     with (data.parent / "ends.txt").open("a") as ends:
         ends.write(f"{data.name}\n")

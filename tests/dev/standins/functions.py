@@ -1,6 +1,6 @@
 """Stand-in for the embedded host and the app: the HTTP contract of one video job, played from a script.
 
-A prompt that says "fail" ends as failed. ``POST /die`` makes the process end as a crash would.
+A prompt that says "fail" ends as failed, "forever" never ends, "html" gives no video. ``POST /die`` is a crash.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class App(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def status(self) -> None:
-        ended = ("failed", 0) if PROMPTS and "fail" in PROMPTS[-1] else ("completed", 100)
-        status, progress = next(STAGES, ended)
+        ends = {"fail": ("failed", 0), "forever": ("generating", 75)}
+        end = next((end for word, end in ends.items() if word in PROMPTS[-1]), ("completed", 100))
+        status, progress = next(STAGES, end)
         error = {"code": "moderation_input", "detail": "The prompt was refused."} if status == "failed" else None
         self.answer(200, {"status": status, "stage": status, "progress": progress, "error": error})
 
