@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from reelkeeper import model, policy
+from reelkeeper.closing import close_books
 from reelkeeper.errors import Fault
 from reelkeeper.model import Clip, Job
 from reelkeeper.records.base import Watch, change
@@ -26,8 +27,10 @@ def settle_job(services: Services, work: dict[str, Any]) -> dict[str, Any]:
         return _kept(services, job, work["kept"]) if "kept" in work else _ended(services, job, work)
 
     job = change(services.jobs, work["owner"], work["job_id"], settled)
-    if job is None or job.finished:
+    if job is None:
         services.watchdog.unwatch(work["job_id"])
+    elif job.finished:
+        close_books(services, job)
     elif job.next_attempt_at is not None:
         services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, job.next_attempt_at, job.expires_at))
     status = job.status if job else "deleted"

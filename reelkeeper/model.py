@@ -78,7 +78,8 @@ class Task:
     """The provider's own job, in our words.
 
     `state`: queued, running, succeeded, failed or cancelled. `stage` is the provider's finer word for it.
-    `fault` is set when it failed; `charged` says whether the provider bills for it all the same.
+    `fault` is set when it failed; `retry_after`: how many seconds the provider wants
+    to pass before the next look.
     """
 
     task_id: str
@@ -88,6 +89,7 @@ class Task:
     expires_at: datetime | None = None
     outputs: tuple[Output, ...] = ()
     fault: Fault | None = None
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from datetime import datetime, timezone
 
 from reelkeeper.clips.base import Clips
 from reelkeeper.providers.base import Provider
-from reelkeeper.records.base import IdempotencyKeys, Jobs, TaskClaims, Watchdog
+from reelkeeper.records.base import IdempotencyKeys, Jobs, Outcomes, TaskClaims, Watchdog
 from reelkeeper.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Services:
     """`providers`: by name, the default one of its kind first. `now`: the clock, aware UTC."""
 
@@ -23,6 +23,7 @@ class Services:
     watchdog: Watchdog
     idempotency: IdempotencyKeys
     claims: TaskClaims
+    outcomes: Outcomes
     clips: Clips
     providers: dict[str, Provider]
     settings: Settings
@@ -48,6 +49,7 @@ def build_services(settings: Settings, now: Callable[[], datetime] = utc_now) ->
         watchdog=tables.watchdog,
         idempotency=tables.idempotency,
         claims=tables.claims,
+        outcomes=tables.outcomes,
         clips=BlobClips(settings.storage, settings.container, now=now),
         providers={config.name: AzureJobs(config, now) for config in settings.providers},
         settings=settings,

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections import Counter
+from datetime import timedelta
+from typing import Any
 
 import azure.functions as func
 
+from reelkeeper import model
+from reelkeeper.model import to_iso
 from reelkeeper.services import Services
 from triggers.answers import json_answer
 
 log = logging.getLogger(__name__)
+
+FIGURES_KEPT_SECONDS = 15
 
 
 def get_health(services: Services) -> func.HttpResponse:
@@ -28,4 +36,23 @@ def get_health(services: Services) -> func.HttpResponse:
     detail = "configured" if provider else "no video provider: set AZURE_SORA_ENDPOINT and AZURE_API_KEY"
     checks.append({"name": "provider", "ok": provider is not None, "detail": detail})
     status = "unavailable" if not stored else "ok" if provider else "degraded"
-    return json_answer({"status": status, "checks": checks}, 200 if stored else 503, Cache_Control="no-store")
+    body: dict[str, Any] = {"status": status, "checks": checks}
+    if stored:
+        body["jobs"] = _figures(services, int(services.now().timestamp()) // FIGURES_KEPT_SECONDS)
+    return json_answer(body, 200 if stored else 503, Cache_Control="no-store")
+
+
+@functools.lru_cache(maxsize=1)
+def _figures(services: Services, period: int) -> dict[str, Any]:
+    """How many jobs are unfinished, how urgent they are, and how those of today and yesterday (UTC) ended.
+
+    Anybody may ask for health as often as they like, so the tables are read once in a while only.
+    """
+    survey, today = services.watchdog.survey(), services.now().date()
+    ended = Counter(services.outcomes.counts(today)) + Counter(services.outcomes.counts(today - timedelta(days=1)))
+    return {
+        "unfinished": survey.unfinished,
+        "oldest_due": to_iso(survey.oldest_due),
+        "nearest_expiry": to_iso(survey.nearest_expiry),
+        "ended_since_yesterday": {status: ended[status] for status in sorted(model.TERMINAL)},
+    }

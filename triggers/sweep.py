@@ -15,12 +15,15 @@ from datetime import timedelta
 import azure.durable_functions as df
 
 from reelkeeper import policy
+from reelkeeper.closing import close_books
 from reelkeeper.records.base import Watch
 from reelkeeper.services import Services
 
 log = logging.getLogger(__name__)
 
-MOST_PER_SWEEP = 200
+MOST_PER_SWEEP, LONGEST_SWEEP = 200, timedelta(minutes=4)
+"""A sweep ends before the next one is due. What it leaves stays due, and the most urgent comes first again."""
+
 FORGET_AFTER = timedelta(minutes=10)
 """A row this long overdue without a record: the POST that wrote it died before the record."""
 
@@ -30,7 +33,11 @@ ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 async def sweep(services: Services, client: df.DurableOrchestrationClient) -> dict[str, int]:
     """Counts of what was done: ``{started, pushed, cleared, failed}``. One job's failure never stops the others."""
     counts = {"started": 0, "pushed": 0, "cleared": 0, "failed": 0}
-    for watch in await asyncio.to_thread(services.watchdog.due, services.now(), MOST_PER_SWEEP):
+    started_at = services.now()
+    for watch in await asyncio.to_thread(services.watchdog.due, started_at, MOST_PER_SWEEP):
+        if services.now() - started_at > LONGEST_SWEEP:
+            log.warning("sweep: time is up; the rest stays due for the next one")
+            break
         try:
             counts[await _look_after(services, client, watch)] += 1
         except Exception:
@@ -46,8 +53,11 @@ async def _look_after(services: Services, client: df.DurableOrchestrationClient,
     now = services.now()
     if job is None and now - watch.due < FORGET_AFTER:
         return "pushed"
-    if job is None or job.finished:
+    if job is None:
         await asyncio.to_thread(services.watchdog.unwatch, watch.job_id)
+        return "cleared"
+    if job.finished:
+        await asyncio.to_thread(close_books, services, job)
         return "cleared"
     alive = await _is_alive(client, job.job_id)
     later = replace(watch, due=now + policy.STEP_GRACE, expires_at=job.expires_at)

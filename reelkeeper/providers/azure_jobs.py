@@ -18,7 +18,7 @@ from reelkeeper.errors import Fault, ProviderError
 from reelkeeper.model import JobRequest, Output, Task
 from reelkeeper.names import utc
 from reelkeeper.providers.base import Abilities, Content, ProviderConfig
-from reelkeeper.providers.http import ProviderHttp
+from reelkeeper.providers.http import Envelope, ProviderHttp
 
 log = logging.getLogger(__name__)
 
@@ -65,30 +65,30 @@ class AzureJobs:
             "n_seconds": request.n_seconds,
             "n_variants": request.n_variants,
         }
-        answer, request_id = self._http.exchange("POST", self._path("jobs"), _create_code, body)
+        answer, envelope = self._http.exchange("POST", self._path("jobs"), _create_code, body)
         if not isinstance(answer.get("id"), str) or not answer["id"]:
             raise self._http.error("provider_error", "The provider's answer names no task id.", outcome_unknown=True)
-        return self._task(answer, answer["id"], request_id)
+        return self._task(answer, answer["id"], envelope)
 
     def find(self, request: JobRequest, since: datetime) -> list[Task]:
         found, after = [], None
         for _ in range(MOST_PAGES):
             page = {"limit": str(LIST_PAGE)} | ({"after": after} if after else {})
-            answer, request_id = self._http.exchange("GET", self._path("jobs", **page), _list_code)
+            answer, envelope = self._http.exchange("GET", self._path("jobs", **page), _list_code)
             items = answer.get("data")
             if not isinstance(items, list) or not all(_is_listed(item) for item in items):
                 words = "The provider's list does not tell its tasks' ids, prompts and times."
                 raise self._http.error("invalid_request", words)
             mine = [item for item in items if utc(item["created_at"]) >= since and _is_of(item, request)]
-            found += [self._task(item, item["id"], request_id) for item in mine]
+            found += [self._task(item, item["id"], envelope) for item in mine]
             if not items or not answer.get("has_more"):
                 return sorted(found, key=lambda task: task.created_at)
             after = items[-1]["id"]
         raise self._http.error("provider_error", f"The provider's list is longer than {MOST_PAGES} pages.")
 
     def look(self, task_id: str) -> Task:
-        answer, request_id = self._http.exchange("GET", self._path("jobs", task_id), _look_code)
-        return self._task(answer, task_id, request_id)
+        answer, envelope = self._http.exchange("GET", self._path("jobs", task_id), _look_code)
+        return self._task(answer, task_id, envelope)
 
     def open_output(self, output: Output, offset: int = 0) -> Content:
         return self._http.stream(self._path(output.output_id, "content", "video"), _content_code, offset)
@@ -106,7 +106,7 @@ class AzureJobs:
         text = urlencode(query | self._version)
         return f"/video/generations/{path}{f'?{text}' if text else ''}"
 
-    def _task(self, data: Mapping[str, Any], task_id: str, request_id: str | None) -> Task:
+    def _task(self, data: Mapping[str, Any], task_id: str, envelope: Envelope) -> Task:
         word = str(data.get("status", "")).lower()
         if word not in STATES:
             # a word of a newer server: keep looking until the deadline rather than lose a paid task
@@ -120,7 +120,8 @@ class AzureJobs:
             created_at=created,
             expires_at=_time(data.get("expires_at")),
             outputs=tuple(_outputs(data)),
-            fault=self._failure(state, data.get("failure_reason"), request_id) if state in UNHAPPY else None,
+            fault=self._failure(state, data.get("failure_reason"), envelope.request_id) if state in UNHAPPY else None,
+            retry_after=envelope.retry_after,
         )
 
     def _failure(self, state: str, reason: object, request_id: str | None) -> Fault:

@@ -10,6 +10,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -42,6 +43,14 @@ _SECRET = re.compile(
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII | re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class Envelope:
+    """What an answer's headers tell: the provider's id of the exchange, and how many seconds it wants silence."""
+
+    request_id: str | None
+    retry_after: float | None
+
+
 class ProviderHttp:
     """Requests to one provider. One instance serves all threads; it keeps no cookies and no state but the pool."""
 
@@ -52,8 +61,8 @@ class ProviderHttp:
 
     def exchange(
         self, method: str, path: str, classify: Classify, body: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], str | None]:
-        """Exchange JSON; the answer and its request id. Raises ProviderError; a POST of unknown outcome says so in it.
+    ) -> tuple[dict[str, Any], Envelope]:
+        """Exchange JSON; the answer and what its headers tell. Raises ProviderError, which tells a lost outcome of a POST.
 
         A POST makes a paid task, so it gets a connection of its own: were a kept-alive one just being closed by the
         server, nobody could tell whether the task was made.
@@ -104,7 +113,7 @@ class ProviderHttp:
 
     def _exchange(
         self, session: requests.Session, method: str, url: str, classify: Classify, body: dict[str, Any] | None
-    ) -> tuple[dict[str, Any], str | None]:
+    ) -> tuple[dict[str, Any], Envelope]:
         paying = method == "POST"
         create = self._config.create_seconds
         timeout = (min(CONNECT_SECONDS, create / 4), create * 3 / 4) if paying else TIMEOUT
@@ -114,7 +123,7 @@ class ProviderHttp:
             answer = _read_json(response)
             if not isinstance(answer, dict):
                 raise self.error("provider_error", "The answer is not JSON.", response, outcome_unknown=paying)
-            return answer, _request_id(response)
+            return answer, Envelope(_request_id(response), self._retry_after(response.headers.get("retry-after")))
 
     def _follow(self, url: str, headers: dict[str, str]) -> requests.Response:
         for _ in range(MAX_REDIRECTS + 1):

@@ -36,7 +36,7 @@ class MemoryProvider:
     instead of answering. `files`: the bytes of each output; `cut_at`: the next download breaks off after this many;
     `ranges`: whether it can begin in the middle. `opened_at`: the offset that each download asked for.
     `keeps`: how long from its creation it says to keep a task, None when it does not say.
-    `lose_answer`: the next submit makes its task, but the answer does not arrive.
+    `silence`: the Retry-After of the next look. `lose_answer`: the next submit makes its task, but the answer does not arrive.
     """
 
     kind = "videos"
@@ -53,6 +53,7 @@ class MemoryProvider:
         self.ranges = True
         self.lose_answer = False
         self.keeps: timedelta | None = timedelta(hours=24)
+        self.silence: float | None = None
         self.media_type = "video/mp4"
         self.opened_at: list[int] = []
         self._now, self._numbers, self._lock = now, itertools.count(1), threading.Lock()
@@ -82,7 +83,8 @@ class MemoryProvider:
         with self._lock:
             self.submitted.append(request)
             now = self._now()
-            task = Task(f"task_{next(self._numbers)}", "queued", "queued", now, now + self.keeps if self.keeps else None)
+            until = now + self.keeps if self.keeps else None
+            task = Task(f"task_{next(self._numbers)}", "queued", "queued", now, until)
             self._tasks[task.task_id] = task
         if self.lose_answer:
             self.lose_answer = False
@@ -100,7 +102,8 @@ class MemoryProvider:
         self._raise_planned("look")
         if task_id not in self._tasks:
             raise refusal("task_lost")
-        return self._tasks[task_id]
+        silence, self.silence = self.silence, None
+        return replace(self._tasks[task_id], retry_after=silence)
 
     def open_output(self, output: Output, offset: int = 0) -> Content:
         self._raise_planned("open_output")

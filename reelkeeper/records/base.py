@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from reelkeeper.errors import RecordConflict
@@ -23,6 +23,15 @@ class Watch:
     kind: str
     due: datetime
     expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The unfinished jobs: how many, when the first is due to be looked at, when the first task is deleted."""
+
+    unfinished: int
+    oldest_due: datetime | None
+    nearest_expiry: datetime | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,19 @@ class Watchdog(Protocol):
 
     def due(self, now: datetime, limit: int) -> list[Watch]:
         """At most `limit` rows with `due <= now`: earliest `expires_at` first (none known last), then earliest due."""
+
+    def survey(self) -> Survey:
+        """How things stand over all rows. Its cost grows with the number of unfinished jobs."""
+
+
+class Outcomes(Protocol):
+    """How jobs ended: one insert-only row per job, so that no end is counted twice and none is missed."""
+
+    def note(self, job: Job) -> None:
+        """Write down the end of a finished job; the same again changes nothing."""
+
+    def counts(self, day: date) -> dict[str, int]:
+        """Status -> how many jobs ended so on this day (UTC). Its cost grows with their number."""
 
 
 class IdempotencyKeys(Protocol):

@@ -7,14 +7,15 @@ stored here, and what is read is never the object that was written.
 from __future__ import annotations
 
 import threading
-from datetime import datetime
+from collections import Counter
+from datetime import date, datetime
 from itertools import count
 
 from reelkeeper import names
 from reelkeeper.errors import RecordConflict, RecordExists
 from reelkeeper.model import Job, to_iso
 from reelkeeper.records import rows
-from reelkeeper.records.base import IdempotencyClaim, Watch
+from reelkeeper.records.base import IdempotencyClaim, Survey, Watch
 
 Key = tuple[str, str]
 
@@ -92,6 +93,27 @@ class MemoryWatchdog:
         with self._lock:
             found = [rows.row_watch(row) for row in self._rows.values() if row["due"] <= (to_iso(now) or "")]
         return sorted(found, key=rows.urgency)[:limit]
+
+    def survey(self) -> Survey:
+        with self._lock:
+            return rows.survey([rows.row_watch(row) for row in self._rows.values()])
+
+
+class MemoryOutcomes:
+    """`Outcomes` in a dict of (partition, row key) -> row."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Key, rows.Row] = {}
+        self._lock = threading.Lock()
+
+    def note(self, job: Job) -> None:
+        row = rows.outcome_row(job)
+        with self._lock:
+            self._rows[_key(row)] = row
+
+    def counts(self, day: date) -> dict[str, int]:
+        with self._lock:
+            return dict(Counter(row["status"] for (key, _), row in self._rows.items() if key == day.isoformat()))
 
 
 class MemoryIdempotencyKeys:

@@ -11,12 +11,12 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reelkeeper import names
 from reelkeeper.model import Job, from_iso, to_iso
-from reelkeeper.records.base import IdempotencyClaim, Watch
+from reelkeeper.records.base import IdempotencyClaim, Survey, Watch
 
 Row = dict[str, Any]
 
@@ -133,6 +133,17 @@ def urgency(watch: Watch) -> tuple[bool, str, str, str]:
     """Sort key of the watchdog: earliest provider expiry first (none known last), then earliest due."""
     expires_at = to_iso(watch.expires_at)
     return expires_at is None, expires_at or "", to_iso(watch.due) or "", watch.job_id
+
+
+def survey(watches: Iterable[Watch]) -> Survey:
+    found = [(watch.due, watch.expires_at) for watch in watches]
+    expiries = [expires_at for _, expires_at in found if expires_at is not None]
+    return Survey(len(found), min((due for due, _ in found), default=None), min(expiries, default=None))
+
+
+def outcome_row(job: Job) -> Row:
+    finished_at = job.finished_at or job.updated_at
+    return to_row(finished_at.date().isoformat(), job.job_id, {"status": job.status, "kind": job.kind})
 
 
 def claim_row(owner: str, key: str, claim: IdempotencyClaim) -> Row:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from reelkeeper import names
 from reelkeeper.errors import RecordConflict, RecordExists
 from reelkeeper.model import Job, to_iso
 from reelkeeper.records import rows
-from reelkeeper.records.base import IdempotencyClaim, Watch
+from reelkeeper.records.base import IdempotencyClaim, Survey, Watch
 from reelkeeper.storage import StorageConnection
 
 Result = TypeVar("Result")
@@ -63,6 +64,7 @@ class Tables:
         self.jobs = TableJobs(_Table(self._service, f"{prefix}jobs"))
         self.watchdog = TableWatchdog(_Table(self._service, f"{prefix}watchdog"))
         self.idempotency = TableIdempotencyKeys(_Table(self._service, f"{prefix}idempotency"))
+        self.outcomes = TableOutcomes(_Table(self._service, f"{prefix}outcomes"))
         self.claims = TableTaskClaims(_Table(self._service, f"{prefix}claims"))
 
     def close(self) -> None:
@@ -173,6 +175,24 @@ class TableWatchdog:
         not wait behind rows that merely come first in key order."""
         found = self._table.query("due le @now", now=to_iso(now) or "")
         return heapq.nsmallest(limit, map(rows.row_watch, found), key=rows.urgency)
+
+    def survey(self) -> Survey:
+        return rows.survey(map(rows.row_watch, self._table.query("PartitionKey ge ''")))
+
+
+class TableOutcomes:
+    """`Outcomes` in one table, one partition per day."""
+
+    def __init__(self, table: _Table) -> None:
+        self._table = table
+
+    def note(self, job: Job) -> None:
+        row = rows.outcome_row(job)
+        self._table.write(lambda: self._table.client.upsert_entity(row, UpdateMode.REPLACE))
+
+    def counts(self, day: date) -> dict[str, int]:
+        found = self._table.query("PartitionKey eq @day", day=day.isoformat())
+        return dict(Counter(str(entity["status"]) for entity in found))
 
 
 class TableIdempotencyKeys:

@@ -22,8 +22,14 @@ from reelkeeper.clips.base import Clips
 from reelkeeper.clips.blobs import BlobClips
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import Job, JobRequest
-from reelkeeper.records.base import IdempotencyKeys, Jobs, TaskClaims, Watchdog
-from reelkeeper.records.memory import MemoryIdempotencyKeys, MemoryJobs, MemoryTaskClaims, MemoryWatchdog
+from reelkeeper.records.base import IdempotencyKeys, Jobs, Outcomes, TaskClaims, Watchdog
+from reelkeeper.records.memory import (
+    MemoryIdempotencyKeys,
+    MemoryJobs,
+    MemoryOutcomes,
+    MemoryTaskClaims,
+    MemoryWatchdog,
+)
 from reelkeeper.records.tables import Tables
 from reelkeeper.storage import StorageConnection
 
@@ -68,6 +74,11 @@ def idempotency(request: pytest.FixtureRequest) -> IdempotencyKeys:
 @pytest.fixture(params=["memory", "azurite"])
 def claims(request: pytest.FixtureRequest) -> TaskClaims:
     return MemoryTaskClaims() if request.param == "memory" else request.getfixturevalue("tables").claims
+
+
+@pytest.fixture(params=["memory", "azurite"])
+def outcomes(request: pytest.FixtureRequest) -> Outcomes:
+    return MemoryOutcomes() if request.param == "memory" else request.getfixturevalue("tables").outcomes
 
 
 @pytest.fixture(params=["memory", "azurite"])

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from reelkeeper import names
-from reelkeeper.records.base import Watch, Watchdog
+from reelkeeper.records.base import Survey, Watch, Watchdog
 from reelkeeper.records.tables import Tables
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 500000, timezone.utc)
@@ -79,3 +79,12 @@ def test_racing_watches_of_new_jobs_are_all_kept(watchdog: Watchdog, race: Calla
 def test_an_untouched_account_has_nothing_due(tables: Tables) -> None:
     """The sweep of a fresh account finds nothing instead of failing on a missing table."""
     assert tables.watchdog.due(NOW, limit=10) == []
+
+
+def test_the_survey_tells_how_urgent_things_are(watchdog: Watchdog) -> None:
+    """All rows are counted, due or not; the earliest due time and the earliest known expiry stand out."""
+    assert watchdog.survey() == Survey(0, None, None)
+    watches = [watch(30), watch(-5, expires=90), watch(10, expires=20)]
+    for item in watches:
+        watchdog.watch(item)
+    assert watchdog.survey() == Survey(3, watches[1].due, watches[2].expires_at)

@@ -27,7 +27,13 @@ from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import Job, JobRequest
 from reelkeeper.providers.memory import MemoryProvider
 from reelkeeper.records.base import Watch
-from reelkeeper.records.memory import MemoryIdempotencyKeys, MemoryJobs, MemoryTaskClaims, MemoryWatchdog
+from reelkeeper.records.memory import (
+    MemoryIdempotencyKeys,
+    MemoryJobs,
+    MemoryOutcomes,
+    MemoryTaskClaims,
+    MemoryWatchdog,
+)
 from reelkeeper.services import Services
 from reelkeeper.settings import Settings
 from triggers.answers import answering
@@ -107,6 +113,7 @@ class World:
             watchdog=self.watchdog,
             idempotency=self.idempotency,
             claims=MemoryTaskClaims(),
+            outcomes=MemoryOutcomes(),
             clips=self.clips,
             providers={"sora": self.provider},
             settings=Settings.from_environment({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **env}),

@@ -28,7 +28,13 @@ from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import Job, JobRequest
 from reelkeeper.providers.memory import MemoryProvider
 from reelkeeper.records.base import Watch
-from reelkeeper.records.memory import MemoryIdempotencyKeys, MemoryJobs, MemoryTaskClaims, MemoryWatchdog
+from reelkeeper.records.memory import (
+    MemoryIdempotencyKeys,
+    MemoryJobs,
+    MemoryOutcomes,
+    MemoryTaskClaims,
+    MemoryWatchdog,
+)
 from reelkeeper.services import Services
 from reelkeeper.settings import Settings
 from triggers.sweep import sweep
@@ -58,6 +64,7 @@ class Stage:
             watchdog=MemoryWatchdog(),
             idempotency=MemoryIdempotencyKeys(),
             claims=MemoryTaskClaims(),
+            outcomes=MemoryOutcomes(),
             clips=MemoryClips(),
             providers={"sora": self.provider},
             settings=Settings.from_environment({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}),

@@ -248,9 +248,13 @@ def test_no_history_grows_beyond_two_hundred_events(stage):
     assert 50 < longest <= 200
 
 
-def test_retry_after_of_a_poll_is_obeyed(stage):
-    """A provider that asks for silence gets it."""
-    stage.provider.planned["look"] = [refusal("rate_limited", retry_after=120)]
+@pytest.mark.parametrize("refused", [True, False])
+def test_retry_after_of_a_poll_is_obeyed(stage, refused):
+    """A provider that asks for silence gets it, whether it refuses the look or answers it."""
+    if refused:
+        stage.provider.planned["look"] = [refusal("rate_limited", retry_after=120)]
+    else:
+        stage.provider.silence = 120
     job_id = stage.submit()
     stage.advance(minutes=4)
     assert stage.times("poll")[:2] == [3, 123]

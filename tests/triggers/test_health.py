@@ -68,3 +68,12 @@ def test_all_checks_are_made_though_the_first_one_fails(world: World) -> None:
     """Whoever looks sees everything that is wrong at once."""
     world.use(jobs=AwayJobs(), clips=AwayClips(), providers={})
     assert [check["ok"] for check in world.health().json["checks"]] == [False, False, False]
+
+
+def test_health_tells_how_the_jobs_stand(world: World) -> None:
+    """Unfinished jobs, the most urgent due time and expiry, and the ends of today and yesterday."""
+    job = world.record()
+    jobs = world.health().json["jobs"]
+    assert (jobs["unfinished"], jobs["nearest_expiry"]) == (1, None)
+    assert jobs["oldest_due"] > job.created_at.isoformat()[:16]
+    assert jobs["ended_since_yesterday"] == {"cancelled": 0, "completed": 0, "expired": 0, "failed": 0}
