@@ -64,7 +64,7 @@ def _running(services: Services, job: Job, task: Task) -> dict[str, Any]:
         return job.to(job.status, now, stage=task.stage, progress=progress, expires_at=end, fault=None)
 
     change(services.jobs, job.owner, job.job_id, moved)
-    return _again(services, job, policy.poll_interval(elapsed))
+    return _again(services, job, policy.poll_interval(elapsed, task.retry_after))
 
 
 def _unclear(services: Services, job: Job, work: dict[str, Any], error: ProviderError) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class ProviderHttp:
     def exchange(
         self, method: str, path: str, classify: Classify, body: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], Envelope]:
-        """Exchange JSON; the answer and what its headers tell. Raises ProviderError, which tells a lost outcome of a POST.
+        """Exchange JSON; the answer and what its headers tell. Raises ProviderError, also for a POST of lost outcome.
 
         A POST makes a paid task, so it gets a connection of its own: were a kept-alive one just being closed by the
         server, nobody could tell whether the task was made.

@@ -36,7 +36,7 @@ class MemoryProvider:
     instead of answering. `files`: the bytes of each output; `cut_at`: the next download breaks off after this many;
     `ranges`: whether it can begin in the middle. `opened_at`: the offset that each download asked for.
     `keeps`: how long from its creation it says to keep a task, None when it does not say.
-    `silence`: the Retry-After of the next look. `lose_answer`: the next submit makes its task, but the answer does not arrive.
+    `silence`: the Retry-After of the next look. `lose_answer`: the next submit makes its task, but is not answered.
     """
 
     kind = "videos"
