@@ -112,6 +112,7 @@ def run_tests(arguments: list[str]) -> int:
     from emulator import toolchain
 
     python = toolchain.prepare(ROOT).python
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches pytest itself, which ends its fixtures in order
     return subprocess.run([str(python), "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
 
 
@@ -148,8 +149,14 @@ def _port(text: str) -> int:
 
 
 def _wrong_python() -> str:
+    # Here and above nothing newer than Python 3.7: an old one shall read this far.
     here = f"This is Python {sys.version_info[0]}.{sys.version_info[1]} ({sys.executable})."
-    others = [found for minor in (12, 11, 10) if (found := shutil.which(f"python3.{minor}"))]
+    found = filter(None, (shutil.which(f"python3.{minor}") for minor in (12, 11, 10)))
+    others = [
+        path
+        for path in found
+        if subprocess.run([path, "-c", ""], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    ]
     advice = f"Run: {others[0]} dev.py ..." if others else "Install one, for example from https://www.python.org."
     return f"dev.py: Azure Functions' Python packages need Python 3.10, 3.11 or 3.12. {here} {advice}"
 

@@ -19,7 +19,8 @@ def stop_with_parent() -> None:
     """
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # not through sys.stdin's buffer: a thread inside it blocks the interpreter's own end
+        while os.read(sys.stdin.fileno(), 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)

@@ -1,4 +1,4 @@
-"""Make `triggers/placeholder.mp4`, what a job shows while its file cannot be had: ``python -m emulator.placeholder``."""
+"""Make `triggers/placeholder.mp4`, what a job shows while its file cannot be had: `python -m emulator.placeholder`."""
 
 from __future__ import annotations
 

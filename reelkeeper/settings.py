@@ -135,10 +135,6 @@ def _providers(env: Mapping[str, str]) -> tuple[ProviderConfig, ...]:
     endpoint = _text(env, "AZURE_SORA_ENDPOINT")
     if not endpoint:
         return ()
-    if "YOUR-RESOURCE" in endpoint:
-        raise SettingsError(
-            "AZURE_SORA_ENDPOINT is still the example's. Give your resource's address, or leave it empty."
-        )
     key = _text(env, "AZURE_API_KEY")
     if not key:
         raise SettingsError("AZURE_API_KEY is not set, but AZURE_SORA_ENDPOINT is. Give the resource's key.")
