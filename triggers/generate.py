@@ -33,6 +33,8 @@ from triggers.views import Links, retry_after
 log = logging.getLogger(__name__)
 
 KIND = "videos"
+START_SECONDS = 20.0
+"""The job is safe by then: a caller need not wait longer for a host that does not answer."""
 
 
 async def generate(
@@ -103,8 +105,9 @@ def _record(services: Services, job: Job) -> tuple[Job, bool]:
 
 
 async def _start(services: Services, client: df.DurableOrchestrationClient, job: Job) -> None:
+    start = client.start_new("render", job.job_id, {"owner": job.owner, "job_id": job.job_id})
     try:
-        await client.start_new("render", job.job_id, {"owner": job.owner, "job_id": job.job_id})
+        await asyncio.wait_for(start, START_SECONDS)
         log.info("job %s: accepted", job.job_id)
     except Exception:
         log.exception("job %s: accepted, but its orchestration could not be started; the sweep will", job.job_id)
