@@ -47,11 +47,8 @@ def download_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
         words = f"The file is at {job.place or job.provider!r}, which is not configured any more. Configure it again."
         fault = _as_expired(job, services, Fault("provider_error", words))
         return {"fault": fault.to_dict(), "again": False, "retry_after": 0.0}
-    services.watchdog.watch(
-        Watch(job.job_id, job.owner, job.kind, services.now() + policy.DOWNLOAD_GRACE, job.expires_at)
-    )
     try:
-        return _fetch(services, provider, output, work["part"], path)
+        return _fetch(_Staging(services, job, path, work["part"]), provider, output)
     except ProviderError as error:
         log.warning("job %s: %s of output %d: %s", job.job_id, work["part"], work["index"], error.fault.code)
         fault = _as_expired(job, services, error.fault)
@@ -59,8 +56,28 @@ def download_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
         return {"fault": fault.to_dict(), "again": fault.code in SOON, "retry_after": pause}
 
 
-def _fetch(services: Services, provider: Provider, output: Output, part: str, path: str) -> dict[str, Any]:
-    chain = blocks.resumable(services.clips.staged(path)) if part == "video" else None
+class _Staging:
+    """Where one file goes, block by block; while blocks arrive the watchdog hears that the job is being worked on."""
+
+    def __init__(self, services: Services, job: Job, path: str, part: str) -> None:
+        self.services, self.path, self.part = services, path, part
+        self._job = job
+        self._tell_watchdog()
+
+    def add(self, index: int, run: str, data: bytes) -> None:
+        self.services.clips.stage(self.path, blocks.block_id(index, run, data), data)
+        if self.services.now() - self._told_at > policy.STEP_GRACE / 4:
+            self._tell_watchdog()
+
+    def _tell_watchdog(self) -> None:
+        job, self._told_at = self._job, self.services.now()
+        due = self._told_at + policy.STEP_GRACE
+        self.services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, due, job.expires_at))
+
+
+def _fetch(staging: _Staging, provider: Provider, output: Output) -> dict[str, Any]:
+    staged = staging.services.clips.staged(staging.path) if staging.part == "video" else []
+    chain = blocks.resumable(staged)
     # 416: every block is there already; one block less finds out whether the source is still the same
     for start in (chain, chain.without_last() if chain else None):
         if start is None:
@@ -73,12 +90,12 @@ def _fetch(services: Services, provider: Provider, output: Output, part: str, pa
             raise
         with content:
             if content.offset == 0:
-                return _stage(services, content, None, part, path)
+                return _stage(staging, content, None)
             if content.offset == start.size and blocks.is_of_source(start.run, content.validator):
-                return _stage(services, content, start, part, path)
+                return _stage(staging, content, start)
         break
-    with _open(provider, output, part) as content:
-        return _stage(services, content, None, part, path)
+    with _open(provider, output, staging.part) as content:
+        return _stage(staging, content, None)
 
 
 def _open(provider: Provider, output: Output, part: str) -> Content:
@@ -90,15 +107,15 @@ def _open(provider: Provider, output: Output, part: str) -> Content:
     return content
 
 
-def _stage(services: Services, content: Content, chain: Chain | None, part: str, path: str) -> dict[str, Any]:
+def _stage(staging: _Staging, content: Content, chain: Chain | None) -> dict[str, Any]:
     run = chain.run if chain else blocks.new_run(content.validator)
     index, size = (len(chain.block_ids), chain.size) if chain else (0, 0)
     for data in _in_blocks(content.chunks()):
         if index == 0:
-            why = media.refusal(content.media_type, data[: media.SNIFF_BYTES], PARTS[part].media_type)
+            why = media.refusal(content.media_type, data[: media.SNIFF_BYTES], PARTS[staging.part].media_type)
             if why:
                 raise _invalid(why)
-        services.clips.stage(path, blocks.block_id(index, run, data), data)
+        staging.add(index, run, data)
         index, size = index + 1, size + len(data)
     if not index:
         raise _invalid("it is empty")

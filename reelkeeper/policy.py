@@ -31,8 +31,7 @@ PARKED_LOOK = timedelta(hours=1)
 
 LOST_MISSES, LOST_AFTER = 5, timedelta(minutes=2)
 START_GRACE = timedelta(minutes=1)
-STEP_GRACE = timedelta(minutes=5)
-DOWNLOAD_GRACE = timedelta(minutes=15)
+STEP_GRACE = timedelta(minutes=2)
 """How long a step may stay silent, on top of its own wait, before the sweep looks whether anybody still works on it."""
 
 SIGNED_URL_LIFETIME = timedelta(hours=1)

@@ -388,7 +388,22 @@ def test_the_watchdog_gives_a_download_its_time(world: World) -> None:
     job = world.downloading()
     world.download(job)
     row = world.watched()[job.job_id]
-    assert (row.due, row.expires_at) == (START + policy.DOWNLOAD_GRACE, job.expires_at)
+    assert (row.due, row.expires_at) == (START + policy.STEP_GRACE, job.expires_at)
+
+
+def test_a_long_download_is_not_taken_for_dead(world: World) -> None:
+    """While blocks arrive the row is pushed on; should the process die, the sweep looks two minutes later."""
+    job = world.downloading()
+    set_file(world, job, video_of(5 * policy.BLOCK_BYTES))
+
+    class SlowClips(MemoryClips):
+        def stage(self, path: str, block_id: str, data: bytes) -> None:
+            super().stage(path, block_id, data)
+            world.clock.advance(minutes=1)
+
+    world.use(clips=SlowClips())
+    world.download(job)
+    assert world.watched()[job.job_id].due == START + timedelta(minutes=5) + policy.STEP_GRACE
 
 
 def test_the_thumbnail_is_a_part_of_its_own(world: World) -> None:
