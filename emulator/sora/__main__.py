@@ -15,6 +15,7 @@ from pathlib import Path
 from emulator.parent import stop_with_parent
 from emulator.sora.control import __doc__ as control_help
 from emulator.sora.faults import ANY_OP, KINDS, Kind, read_fault
+from emulator.sora.profiles import PROFILES
 from emulator.sora.simulator import Simulator
 from emulator.sora.studio import PROMPT_TRIGGERS
 
@@ -42,13 +43,23 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     kinds = "\n".join(_explain(name, kind) for name, kind in KINDS.items())
     triggers = "\n".join(f"  {word:21} {does}" for word, does in PROMPT_TRIGGERS.items())
+    profiles = "\n".join(
+        f"  {name:21} " + f"\n{'':24}".join(profile.about.splitlines()) for name, profile in PROFILES.items()
+    )
+    faults = (
+        "Fault kinds, with the operations they are for and the defaults of their arguments\n"
+        f"(any: {', '.join(ANY_OP)};\nthumbnail is any picture of a video; "
+        f"refusals also take shape: wrapped, flat, html or empty):\n{kinds}"
+    )
     parser = argparse.ArgumentParser(
         prog="python -m emulator.sora",
-        description="A video provider on this machine: the Azure OpenAI jobs API of Sora, with real MP4 files\n"
-        "and faults on demand. Set AZURE_SORA_ENDPOINT to the printed address.",
-        epilog=f"{control_help}\nFault kinds, with the operations they are for and the defaults of their arguments\n"
-        f"(any: {', '.join(ANY_OP)};\nrefusals also take shape: wrapped, flat, html or empty):\n"
-        f"{kinds}\n\nPrompt words:\n{triggers}",
+        description="A provider of videos and images on this machine, with real MP4, PNG and JPEG files and faults on\n"
+        "demand. At the printed address it speaks three dialects at once:\n\n"
+        "  azure-jobs     /openai/v1/video/generations/jobs   Azure OpenAI's jobs API of Sora\n"
+        "  openai-videos  /v1/videos, /openai/v1/videos       the Videos API\n"
+        "  openai-images  .../images/generations and edits    the Images API\n\n"
+        "The last two have the ways of the server that --profile names.",
+        epilog=f"Profiles:\n{profiles}\n\n{control_help}\n{faults}\n\nPrompt words:\n{triggers}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add, seconds = parser.add_argument, _at_least(0, float)
@@ -61,9 +72,17 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--expiry-seconds",
         type=seconds,
-        default=86400.0,
-        help="how long a finished task is kept (default: %(default)s)",
+        help="how long a finished task is kept (default: as the profile does, azure 86400)",
     )
+    add(
+        "--profile", choices=tuple(PROFILES), default="azure", help="whose ways the two OpenAI dialects have; see below"
+    )
+    add("--cloud", action="store_true", help="profile sglang: content is a 400 that names a URL")
+    add("--forget-on-restart", action=argparse.BooleanOptionalAction,
+        help="begin without the tasks of an earlier run (default: as the profile does)")  # fmt: skip
+    add("--image-seconds", type=seconds, default=2.0, help="how long an image call takes (default: %(default)s)")
+    add("--poll-after-ms", type=_at_least(0, int), default=1000, metavar="MS",
+        help="header openai-poll-after-ms of profiles azure and openai (default: %(default)s)")  # fmt: skip
     add(
         "--max-running",
         type=_at_least(0, int),
@@ -102,6 +121,8 @@ def main(argv: list[str] | None = None) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    if args.cloud and not PROFILES[args.profile].cloud:
+        parser.error(f"--cloud: profile {args.profile} keeps no content in a cloud storage; sglang can")
     if args.stop_with_parent:
         stop_with_parent()
     simulator = Simulator(
@@ -116,6 +137,11 @@ def main(argv: list[str] | None = None) -> int:
         creates_per_minute=args.creates_per_minute,
         deployments=args.deployments,
         error_shape=args.error_shape,
+        profile=args.profile,
+        cloud=args.cloud,
+        forget_on_restart=args.forget_on_restart,
+        image_seconds=args.image_seconds,
+        poll_after_ms=args.poll_after_ms,
     )
     try:
         args.data.mkdir(parents=True, exist_ok=True)

@@ -6,19 +6,21 @@ create, get, list, delete a job; get a generation; its video (`/content/video`) 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from aiohttp import web
 
+from emulator.sora.admission import admit
 from emulator.sora.azure_request import read_create, validate
 from emulator.sora.delivery import deliver
 from emulator.sora.exchange import Route
 from emulator.sora.faults import Fault, hides
 from emulator.sora.journal import Call
 from emulator.sora.media import Source
+from emulator.sora.profiles import PROFILES
+from emulator.sora.refusals import answer
 from emulator.sora.studio import Refusal, Studio
 from emulator.sora.tasks import Task
 
@@ -63,23 +65,11 @@ class AzureJobs:
 
     def admit(self, request: web.Request) -> None:
         """Check the key (either header) and the api-version."""
-        wanted, headers = self._studio.limits.api_key, request.headers
-        given = headers.get("api-key") or headers.get("Authorization", "").removeprefix("Bearer ")
-        if wanted is not None and not secrets.compare_digest(given.encode(), wanted.encode()):
-            raise Refusal("unauthorized")
-        if request.query.get("api-version", "v1") not in ("preview", "v1"):
-            raise Refusal("api_version")
+        admit(request, self._studio.limits.api_key, PROFILES["azure"])
 
     def refuse(self, kind: str, args: dict[str, Any]) -> web.Response:
         """Word a refusal, wrapped in {"error": ...} as seen live or flat as specified."""
-        shape = args.get("shape") or self._studio.limits.error_shape
-        status, error, headers = _error(kind, args)
-        if shape == "empty":
-            return web.Response(status=status, headers=headers)
-        if shape == "html":
-            text = f"<html><head><title>{status}</title></head><body><h1>{status} {error['message']}</h1></body></html>"
-            return web.Response(status=status, text=text, content_type="text/html", headers=headers)
-        return web.json_response(error if shape == "flat" else {"error": error}, status=status, headers=headers)
+        return answer("azure", kind, args, args.get("shape") or self._studio.limits.error_shape)
 
     async def _nobody(self, request: web.Request, call: Call) -> None:
         """The call is about no task in particular."""
@@ -128,7 +118,7 @@ class AzureJobs:
         found = [
             task
             for task in self._studio.known(self.name)
-            if not hides(fault, task.prompt, task.id, task.outputs) and (not wanted or _status(task, now) in wanted)
+            if not hides(fault, task) and (not wanted or _status(task, now) in wanted)
         ]
         after, before = query.get("after"), query.get("before")
         if after:
@@ -228,49 +218,3 @@ def _redirect(request: web.Request, call: Call, what: str) -> web.Response:
     location = call.fault.args["location"] if call.fault else None
     location = location or f"http://localhost:{port}{CDN}/{call.output_id}/{what}?sig=simulated"
     return web.Response(status=302, headers={"Location": location})
-
-
-def _error(kind: str, args: dict[str, Any]) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, error object and headers of a refusal, as recorded from the service where a record exists."""
-
-    def user_error(message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-        return {"message": message, "type": "video_generation_user_error", "param": param, "code": code}
-
-    if kind in ("wrong_route", "not_found"):
-        return 404, {"code": "404", "message": "Resource not found"}, {}
-    if kind == "deployment_not_found":
-        name = args.get("model") or "this one"
-        text = (
-            f"The API deployment '{name}' for this resource does not exist. If you created the deployment within the "
-            "last 5 minutes, please wait a moment and try again."
-        )
-        return 404, user_error(text), {}
-    if kind == "unauthorized":
-        text = (
-            "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for "
-            "an active subscription and use a correct regional API endpoint for your resource."
-        )
-        return 401, {"code": "401", "message": text}, {}
-    if kind == "forbidden":
-        text = (
-            "The principal lacks the required data action to perform this operation on the video generation resource."
-        )
-        return 403, {"code": "PermissionDenied", "message": text}, {}
-    if kind == "too_many_running":
-        return 429, user_error("Too many running tasks"), {}
-    if kind == "rate_limited":
-        after = args.get("retry_after")
-        text = "Requests to the video generation operation have exceeded the call rate limit of your current tier."
-        headers = {} if after is None else {"Retry-After": str(after)}
-        return 429, {"code": "429", "message": f"{text} Please retry later."}, headers
-    if kind == "invalid":
-        param = args.get("param")
-        return 400, user_error(args.get("message") or f"Invalid value for '{param}'.", param, "invalid_value"), {}
-    if kind == "api_version":
-        return 400, {"code": "BadRequest", "message": "API version not supported"}, {}
-    if kind == "moderated":
-        error = user_error("The prompt was blocked by the content filter: it may violate our content policy.", "prompt")
-        details = {"code": "ResponsibleAIPolicyViolation", "revised_prompt": None, "error_details": None}
-        return 400, {**error, "code": "contentFilter", "inner_error": details}, {}
-    status = int(args.get("status", 500))
-    return status, {"code": str(status), "message": "The service is temporarily unable to process your request."}, {}

@@ -1,15 +1,4 @@
-"""The control endpoint `/_control`: faults on demand, the journal, and a hand on tasks, limits and the clock.
-
-GET    /_control                this help, the fault kinds, the limits and the faults in force
-POST   /_control/faults         {op, kind, times: n|null, match: {prompt, task_id, generation_id}, delay, ...} or a list
-DELETE /_control/faults[/{id}]  remove all faults or one
-GET    /_control/requests       ?op=&since=  provider calls, oldest first;  DELETE forgets them
-GET    /_control/stats          creates, accepted creates per prompt, polls per task, bytes per generation
-GET    /_control/tasks          every task, also deleted and expired ones
-POST   /_control/tasks/{id}     {state: succeeded|failed|cancelled|expired|deleted, failure_reason, generations}
-POST   /_control/limits         {generation_seconds, expiry_seconds, max_running, creates_per_minute}
-POST   /_control/clock          {advance_seconds}
-"""
+"""The control endpoint `/_control`: faults on demand, the journal, and a hand on tasks, limits and the clock."""
 
 from __future__ import annotations
 
@@ -20,10 +9,34 @@ from typing import Any
 from aiohttp import web
 
 from emulator.sora.faults import KINDS, read_fault
+from emulator.sora.profiles import PROFILES, find_profile
 from emulator.sora.studio import PROMPT_TRIGGERS, Studio
 from emulator.sora.tasks import ENDS
 
-_SETTABLE = {"generation_seconds": False, "expiry_seconds": False, "max_running": True, "creates_per_minute": True}
+HELP = """
+GET    /_control                this help, the fault kinds, the limits and the faults in force
+POST   /_control/faults         {op, kind, times: n|null, match: {prompt, task_id, generation_id, dialect}, delay, ...},
+                                or a list of such; ids as in /_control/tasks
+DELETE /_control/faults[/{id}]  remove all faults or one
+GET    /_control/requests       ?op=&since=  provider calls, oldest first;  DELETE forgets them
+GET    /_control/stats          creates, accepted creates per prompt and dialect, polls per task, bytes per generation
+GET    /_control/tasks          every task, also deleted and expired ones
+POST   /_control/tasks/{id}     {state: succeeded|failed|cancelled|expired|deleted, failure_reason, generations}
+POST   /_control/forget         forget every task, as a server without a database does when it restarts
+POST   /_control/profile        {profile, cloud}  behave like another server; its keeping time becomes expiry_seconds
+POST   /_control/limits         {generation_seconds, expiry_seconds, max_running, creates_per_minute, image_seconds,
+                                poll_after_ms}; null: none, for expiry_seconds for ever
+POST   /_control/clock          {advance_seconds}
+"""
+
+_SETTABLE = {  # name: may be null
+    "generation_seconds": False,
+    "expiry_seconds": True,
+    "max_running": True,
+    "creates_per_minute": True,
+    "image_seconds": False,
+    "poll_after_ms": True,
+}
 
 
 class Control:
@@ -44,6 +57,8 @@ class Control:
         add("GET", "/_control/stats", self._stats)
         add("GET", "/_control/tasks", self._tasks)
         add("POST", "/_control/tasks/{id}", self._force)
+        add("POST", "/_control/forget", self._forget)
+        add("POST", "/_control/profile", self._profile)
         add("POST", "/_control/limits", self._limits)
         add("POST", "/_control/clock", self._clock)
 
@@ -53,6 +68,8 @@ class Control:
         return {name: getattr(limits, name) for name in _SETTABLE} | {
             "deployments": sorted(limits.deployments),
             "error_shape": limits.error_shape,
+            "profile": limits.profile.name,
+            "cloud": limits.cloud,
         }
 
     def set_limits(self, raw: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +82,11 @@ class Control:
                 raise ValueError(f"{name} is a number from 0{' or null for none' if _SETTABLE[name] else ''}")
         for name, value in raw.items():
             setattr(self._studio.limits, name, value)
+        return self.limits()
+
+    def set_profile(self, name: str, cloud: bool = False) -> dict[str, Any]:
+        """Behave like another server; ValueError when there is none of that name."""
+        self._studio.set_profile(find_profile(name, cloud), cloud)
         return self.limits()
 
     def tasks(self) -> list[dict[str, Any]]:
@@ -89,7 +111,7 @@ class Control:
     async def _help(self, request: web.Request) -> web.Response:
         return web.json_response(
             {
-                "help": (__doc__ or "").splitlines(),
+                "help": (HELP or "").splitlines(),
                 "faults": self._studio.faults.view(),
                 "limits": self.limits(),
                 "now": self._studio.now().isoformat(),
@@ -97,6 +119,7 @@ class Control:
                     name: {"ops": kind.ops, "does": kind.does, "args": kind.args} for name, kind in KINDS.items()
                 },
                 "prompt_triggers": PROMPT_TRIGGERS,
+                "profiles": {name: " ".join(profile.about.split()) for name, profile in PROFILES.items()},
             }
         )
 
@@ -129,6 +152,13 @@ class Control:
         task_id = request.match_info["id"]
         self.force(task_id, str(raw.get("state")), raw.get("failure_reason"), raw.get("generations"))
         return web.json_response(next(task for task in self.tasks() if task["id"] == task_id))
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        return web.json_response({"forgotten": self._studio.forget()})
+
+    async def _profile(self, request: web.Request) -> web.Response:
+        raw = await _object(request, "profile", "cloud")
+        return web.json_response(self.set_profile(str(raw.get("profile")), raw.get("cloud") is True))
 
     async def _limits(self, request: web.Request) -> web.Response:
         return web.json_response(self.set_limits(await _object(request, *_SETTABLE)))

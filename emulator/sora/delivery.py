@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -52,23 +53,30 @@ def _still_same(condition: str | None, tag: str, modified: datetime) -> bool:
 
 
 async def deliver(
-    request: web.Request, call: Call, source: Source, media_type: str, modified: datetime
+    request: web.Request,
+    call: Call,
+    source: Source,
+    media_type: str,
+    modified: datetime,
+    more: Mapping[str, str] | None = None,
+    plain: bool = False,
 ) -> web.StreamResponse:
-    """Answer a GET or HEAD with the source's bytes; counts what was written into `call.bytes`."""
+    """Answer a GET or HEAD with the source's bytes; counts what was written into `call.bytes`.
+
+    `more`: further headers. `plain`: as a server that knows nothing of ranges and validators.
+    """
     fault = call.fault
     kind, args = (fault.kind, fault.args) if fault else ("", {})
     tag, modified = f'"{source.tag}"', modified.replace(microsecond=0)
-    headers = {
-        "ETag": tag,
-        "Last-Modified": format_datetime(modified, usegmt=True),
-        "Accept-Ranges": "bytes",
-        REQUEST_ID: call.request_id,
-    }
+    headers = {**(more or {}), REQUEST_ID: call.request_id}
+    if not plain:
+        dated = {"Last-Modified": format_datetime(modified, usegmt=True), "Accept-Ranges": "bytes"}
+        headers |= {"ETag": tag, **dated}
     headers["Content-Type"] = str(args["content_type"]) if kind == "wrong_type" else media_type
-    if tag in request.headers.get("If-None-Match", ""):
+    if not plain and tag in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
     status, start, end = 200, 0, source.size
-    ranged = request.method == "GET" and kind != "range_ignored"
+    ranged = request.method == "GET" and kind != "range_ignored" and not plain
     if ranged and _still_same(request.headers.get("If-Range"), tag, modified):
         try:
             asked = asked_range(request.headers.get("Range"), source.size)

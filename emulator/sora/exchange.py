@@ -46,6 +46,8 @@ class Route:
 class Dialect(Protocol):
     """A wire format over the studio."""
 
+    name: str
+
     def routes(self) -> Sequence[Route]:
         """The routes, most specific first."""
         ...
@@ -73,7 +75,7 @@ def staged(studio: Studio, dialect: Dialect, route: Route) -> Callable[[web.Requ
         call = Call(route.op, studio.now().isoformat(), request.method, request.path_qs)
         call.range = request.headers.get("Range")
         call.credentials = "api-key" in request.headers or "Authorization" in request.headers
-        call.request_id = str(uuid.uuid4())
+        call.request_id, call.dialect = str(uuid.uuid4()), dialect.name
         task = asyncio.current_task()
         if task is not None:
             studio.under_way.add(task)
@@ -101,7 +103,7 @@ async def _answer(
         if route.guarded:
             dialect.admit(request)
         await route.identify(request, call)
-        fault = call.fault = studio.faults.take(call.op, call.prompt, call.task_id, call.output_id)
+        fault = call.fault = studio.faults.take(call.op, call.prompt, call.task_id, call.output_id, call.dialect)
         if fault is None:
             return await route.handle(request, call)
         await asyncio.sleep(fault.delay)

@@ -1,8 +1,8 @@
 """Faults on demand, shared by every dialect: what can go wrong, and when it shall.
 
 A fault names an operation and a kind, how often it strikes (`times`, None = until removed) and whom (`match`: prompt
-as a part of the text, task_id, generation_id). The first rule that matches a call is used up by it, so rules queue
-up in the order they were added. Faults live in memory: a restart begins healthy.
+as a part of the text, task_id, generation_id, dialect). The first rule that matches a call is used up by it, so rules
+queue up in the order they were added. Faults live in memory: a restart begins healthy.
 Any kind also takes `delay`: seconds to wait before answering.
 """
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
+
+from emulator.sora.tasks import Task
 
 ANY_OP = ("create", "get", "list", "content", "thumbnail", "delete", "generation")
 _MEDIA = ("content", "thumbnail")
@@ -40,7 +42,7 @@ KINDS: dict[str, Kind] = {
         ANY_OP, "429 per minute; retry_after: seconds or null for no header", {"retry_after": 5, **_SHAPE}
     ),
     "invalid": Kind(ANY_OP, "400 about `param`", {"param": "n_seconds", "message": None, **_SHAPE}),
-    "moderated": Kind(ANY_OP, "400, prompt refused by the content filter", _SHAPE),
+    "moderated": Kind(ANY_OP, "400, refused by the content filter; code: another error code", {"code": None, **_SHAPE}),
     "server_error": Kind(ANY_OP, "5xx; shape: wrapped, flat, html or empty", {"status": 500, **_SHAPE}),
     "http": Kind(
         ANY_OP, "any answer: status, body (text or JSON), headers", {"status": 418, "body": "", "headers": {}}
@@ -65,7 +67,7 @@ KINDS: dict[str, Kind] = {
         _MEDIA, "302 to `location`; null: this server under the host name localhost, no key wanted", {"location": None}
     ),
     # the task: decided when it is created
-    "failed": Kind(("create",), "accepted, later failed; reason: any failure_reason", {"reason": "internal_error"}),
+    "failed": Kind(("create",), "accepted, later failed; reason: any reason or code", {"reason": "internal_error"}),
     "partial": Kind(
         ("create",), "accepted, later only `generations` of the variants (0: none at all)", {"generations": 1}
     ),
@@ -116,8 +118,8 @@ def read_fault(raw: object) -> Fault:
     times, match, delay = given.pop("times", 1), given.pop("match", None) or {}, given.pop("delay", 0.0)
     if not (times is None or (isinstance(times, int) and not isinstance(times, bool) and times > 0)):
         raise ValueError("times is a positive number, or null for ever")
-    if not isinstance(match, dict) or set(match) - {"prompt", "task_id", "generation_id"}:
-        raise ValueError("match takes prompt (a part of it), task_id and generation_id")
+    if not isinstance(match, dict) or set(match) - {"prompt", "task_id", "generation_id", "dialect"}:
+        raise ValueError("match takes prompt (a part of it), task_id, generation_id and dialect")
     if not isinstance(delay, (int, float)) or delay < 0:
         raise ValueError("delay is a number of seconds")
     unknown = set(given) - set(kind.args)
@@ -156,11 +158,16 @@ class FaultBook:
         self._rules.append(fault)
         return fault
 
-    def take(self, op: str, prompt: str | None, task_id: str | None, output_id: str | None) -> Fault | None:
+    def take(
+        self, op: str, prompt: str | None, task_id: str | None, output_id: str | None, dialect: str
+    ) -> Fault | None:
         """Use up one strike of the first rule that matches the call."""
-        known = {"prompt": prompt, "task_id": task_id, "generation_id": output_id}
+        known = {"prompt": prompt, "task_id": task_id, "generation_id": output_id, "dialect": dialect}
         for rule in self._rules:
-            if rule.op == op and (rule.kind == "hidden" or _matches(rule.match, known)):
+            asked = rule.match
+            if rule.kind == "hidden":  # the rest is matched against each task of the list
+                asked = {name: value for name, value in asked.items() if name == "dialect"}
+            if rule.op == op and _matches(asked, known):
                 rule.struck += 1
                 if rule.times is not None:
                     rule.times -= 1
@@ -187,9 +194,9 @@ def _matches(match: dict[str, str], known: dict[str, str | None]) -> bool:
     )
 
 
-def hides(fault: Fault | None, prompt: str, task_id: str, outputs: tuple[str, ...]) -> bool:
+def hides(fault: Fault | None, task: Task) -> bool:
     """Tell whether a list fault leaves this task out."""
     if fault is None or fault.kind != "hidden":
         return False
-    ids = outputs or ("",)
-    return any(_matches(fault.match, {"prompt": prompt, "task_id": task_id, "generation_id": one}) for one in ids)
+    known: dict[str, str | None] = {"prompt": task.prompt, "task_id": task.id, "dialect": task.dialect}
+    return any(_matches(fault.match, {**known, "generation_id": one}) for one in task.outputs or ("",))

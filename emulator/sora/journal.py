@@ -10,7 +10,7 @@ from emulator.sora.faults import Fault
 
 COLUMNS = (
     "at", "op", "method", "path", "status", "task_id", "output_id", "prompt", "fault", "range", "bytes", "seconds",
-    "credentials", "request_id",
+    "credentials", "request_id", "dialect",
 )  # fmt: skip
 
 
@@ -31,6 +31,7 @@ class Call:
     seconds: float = 0.0
     credentials: bool = False
     request_id: str = ""
+    dialect: str = ""
     fault: Fault | None = None
     body: dict[str, Any] = field(default_factory=dict)
 
@@ -42,6 +43,8 @@ class Journal:
         self._database = database
         columns = ", ".join(f'"{name}"' for name in COLUMNS)
         database.execute(f"CREATE TABLE IF NOT EXISTS calls (n INTEGER PRIMARY KEY, {columns})")
+        if "dialect" not in {row[1] for row in database.execute("PRAGMA table_info(calls)")}:
+            database.execute('ALTER TABLE calls ADD COLUMN "dialect"')  # a folder from before there were several
 
     def note(self, call: Call) -> None:
         """Append one call."""

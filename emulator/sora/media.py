@@ -1,4 +1,4 @@
-"""Make and keep the media of tasks: real H.264 MP4 files, JPEG thumbnails, and big files made on the fly.
+"""Make and keep the media of tasks: real H.264 MP4 files, pictures, and big files made on the fly.
 
 Encoding runs in one worker thread (PyAV lets go of the interpreter while it encodes) and every file is cached on disk
 under its output's id. The bytes of an output never change, so that resuming by Range means something.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from emulator.sora.picture import Card, Painter
+from emulator.sora.stills import encode_sheet, encode_still
 from emulator.sora.tasks import Task
 
 MODES = ("full", "tiny")
@@ -140,27 +140,6 @@ def _paint(card: Card, stream: VideoStream, mux: Callable[[object], None]) -> No
     mux(stream.encode(None))
 
 
-def encode_thumbnail(card: Card, path: Path) -> None:
-    """Write the card's middle frame as a JPEG."""
-    frame = VideoFrame(card.width, card.height, "yuv420p")
-    frame.colorspace, frame.color_range = 1, 1
-    strides = (frame.planes[0].line_size, frame.planes[1].line_size, frame.planes[2].line_size)
-    for plane, painted in zip(frame.planes, Painter(card, strides).frame(card.frames // 2), strict=True):
-        memoryview(plane)[: len(painted)] = painted
-    # JPEG means BT.601 at full range
-    full = frame.reformat(format="yuvj420p", src_colorspace="ITU709", dst_colorspace="ITU601", dst_color_range="JPEG")
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mjpeg") as container:
-        stream = container.add_stream("mjpeg", rate=1, options={"qmin": "3", "qmax": "3"})
-        stream.width, stream.height, stream.pix_fmt = card.width, card.height, "yuvj420p"
-        full.pts = 0
-        container.mux(stream.encode(full))
-        container.mux(stream.encode(None))
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(buffer.getvalue())
-    unfinished.replace(path)
-
-
 def _remove(path: Path, _: object = None) -> None:
     with suppress(PermissionError):  # Windows: still being sent; the next look removes it
         path.unlink(missing_ok=True)
@@ -196,15 +175,32 @@ class Media:
         await self._make(tiny, lambda: encode_video(card, "low", tiny))
         return PaddedSource(tiny.read_bytes(), self.media_bytes, f"{output_id} {quality}")
 
-    async def thumbnail(self, task: Task, output_id: str) -> Source:
-        """The thumbnail's bytes."""
-        path = self._folder / f"{output_id}.jpg"
-        await self._make(path, lambda: encode_thumbnail(self.card(task, output_id), path))
+    async def thumbnail(self, task: Task, output_id: str, suffix: str = "jpg") -> Source:
+        """The thumbnail's bytes; `suffix` jpg or webp."""
+        path = self._folder / f"{output_id}.{suffix}"
+        card = self.card(task, output_id)
+        return await self._picture(path, lambda: encode_still(card, path, card.frames // 2))
+
+    async def spritesheet(self, task: Task, output_id: str) -> Source:
+        """The bytes of a JPEG with small pictures of the whole video."""
+        path = self._folder / f"{output_id}-sheet.jpg"
+        return await self._picture(path, lambda: encode_sheet(self.card(task, output_id), path))
+
+    async def image(self, task: Task, output_id: str, suffix: str, transparent: bool = False) -> Source:
+        """The bytes of a picture in its full size; `suffix` png, jpg or webp."""
+        path = self._folder / f"{output_id}.{suffix}"
+        number = task.outputs.index(output_id) + 1
+        label = f"Simulated image / {task.width}x{task.height} / {number} of {len(task.outputs)}"
+        card = Card(task.prompt, label, output_id, task.width & ~1, task.height & ~1, 0, 1)
+        return await self._picture(path, lambda: encode_still(card, path, None, transparent))
+
+    async def _picture(self, path: Path, encode: Callable[[], None]) -> Source:
+        await self._make(path, encode)
         return BytesSource(path.read_bytes())
 
     def prepare(self, task: Task) -> None:
         """Begin to encode a task's videos, so that the first download need not wait."""
-        for output_id in task.outputs if self.media_bytes is None else ():
+        for output_id in task.outputs if self.media_bytes is None and task.seconds else ():
             path = self._folder / f"{output_id}-high.mp4"
             if path not in self._making and not path.exists():
                 card = self.card(task, output_id)
@@ -213,8 +209,9 @@ class Media:
     def forget(self, task: Task) -> None:
         """Remove a task's files, those just being made as soon as they are done."""
         for output_id in task.outputs:
-            for path in (*self._folder.glob(f"{output_id}-*.mp4"), self._folder / f"{output_id}.jpg"):
-                _remove(path)
+            for path in self._folder.glob(f"{output_id}[-.]*"):
+                if path.suffix != ".part":  # just being written
+                    _remove(path)
             for path, future in self._making.items():
                 if path.name.startswith(output_id):
                     future.add_done_callback(partial(_remove, path))

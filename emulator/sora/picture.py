@@ -129,12 +129,22 @@ class Painter:
 
     def frame(self, number: int) -> list[bytearray]:
         """Paint frame `number` (0-based): the three planes, valid until the next call."""
-        for plane, still in zip(self._planes, self._still, strict=True):
-            plane[:] = still
+        self._clean()
         self._light(number)
         self._counter(number)
         self._progress(number)
         return self._planes
+
+    def picture(self) -> list[bytearray]:
+        """Paint the card as a picture: nothing counts or runs, the band tells the seed."""
+        self._clean()
+        self._light(0)
+        self._band_text(self._margin, self._band_top + 8 * self._unit, self.card.seed)
+        return self._planes
+
+    def _clean(self) -> None:
+        for plane, still in zip(self._planes, self._still, strict=True):
+            plane[:] = still
 
     def _light(self, number: int) -> None:
         """Lighten a soft disc that drifts across the picture; white text stays white."""

@@ -27,6 +27,9 @@ from emulator.sora.delivery import REQUEST_ID
 from emulator.sora.exchange import mount, staged
 from emulator.sora.faults import read_fault
 from emulator.sora.media import Media
+from emulator.sora.openai_images import OpenAIImages
+from emulator.sora.openai_videos import OpenAIVideos
+from emulator.sora.profiles import find_profile
 from emulator.sora.studio import Limits, Studio
 
 _MAX_BODY = 128 * 1024 * 1024
@@ -38,16 +41,18 @@ def _utc_now() -> datetime:
 
 
 def build_app(studio: Studio) -> web.Application:
-    """Assemble the web application: the dialects, the control endpoint, and the gateway's 404 for all else."""
+    """Assemble the web application: the dialects, the control endpoint, and the servers' 404 for all else."""
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[explain])
-    azure = AzureJobs(studio)
-    mount(app, studio, azure)
+    azure, videos = AzureJobs(studio), OpenAIVideos(studio)
+    for dialect in (azure, videos, OpenAIImages(studio)):
+        mount(app, studio, dialect)
     Control(studio).mount(app)
 
     async def stamp(request: web.Request, response: web.StreamResponse) -> None:
         if not request.path.startswith("/_control"):
             response.headers.setdefault(REQUEST_ID, str(uuid.uuid4()))
 
+    app.router.add_route("*", "/v1/{path:.*}", staged(studio, videos, videos.elsewhere()))
     app.router.add_route("*", "/{path:.*}", staged(studio, azure, azure.elsewhere()))
     app.on_response_prepare.append(stamp)
     return app
@@ -56,8 +61,10 @@ def build_app(studio: Studio) -> web.Application:
 class Simulator:
     """The provider on 127.0.0.1. Times follow `clock`; all state is in the folder `data`.
 
-    `port` 0 takes a free one. `media`: "full" or "tiny" (an eighth of the size, 4 frames/s: quick to make).
-    `media_bytes`: every video has exactly this size, made on the fly.
+    `port` 0 takes a free one. `media`: "full" or "tiny" (an eighth of the size, 4 frames/s: quick to make), for videos.
+    `media_bytes`: every video has exactly this size, made on the fly. `profile`: whose ways the dialects openai-videos
+    and openai-images have (see profiles.py); it decides `expiry_seconds` and `forget_on_restart` when they are None.
+    `cloud` is for profile sglang. ValueError for a profile that does not exist.
     """
 
     def __init__(
@@ -70,22 +77,33 @@ class Simulator:
         clock: Callable[[], datetime] = _utc_now,
         media: str = "full",
         media_bytes: int | None = None,
-        expiry_seconds: float = 86400.0,
+        expiry_seconds: float | None = None,
         max_running: int | None = None,
         creates_per_minute: int | None = None,
         deployments: frozenset[str] | set[str] | tuple[str, ...] | list[str] = frozenset(),
         error_shape: str = "wrapped",
+        profile: str = "azure",
+        cloud: bool = False,
+        forget_on_restart: bool | None = None,
+        image_seconds: float = 2.0,
+        poll_after_ms: int | None = 1000,
     ) -> None:
         self._data, self._port, self._clock = Path(data), port, clock
         self._media, self._media_bytes = media, media_bytes
+        ways = find_profile(profile, cloud)
         self._limits = Limits(
             generation_seconds,
-            expiry_seconds,
+            ways.kept_seconds if expiry_seconds is None else expiry_seconds,
             max_running,
             creates_per_minute,
             api_key,
             frozenset(deployments),
             error_shape,
+            image_seconds,
+            poll_after_ms,
+            ways,
+            cloud,
+            forget_on_restart,
         )
         self._thread = threading.Thread(target=self._run, name="sora", daemon=True)
         self._started = threading.Event()
@@ -158,8 +176,16 @@ class Simulator:
         self.set_limits(generation_seconds=seconds)
 
     def set_limits(self, **limits: float | None) -> None:
-        """Set generation_seconds, expiry_seconds, max_running, creates_per_minute for what comes."""
+        """Set generation_seconds, expiry_seconds, max_running, ... (see POST /_control/limits) for what comes."""
         self._ask(lambda: self._control.set_limits(limits))
+
+    def set_profile(self, name: str, cloud: bool = False) -> None:
+        """Behave like another server from now on; the keeping time becomes that server's own."""
+        self._ask(lambda: self._control.set_profile(name, cloud))
+
+    def forget(self) -> int:
+        """Forget every task, as a server without a database does when it restarts; returns how many."""
+        return self._ask(self._studio.forget)
 
     def fault(
         self, op: str, kind: str, times: int | None = 1, match: dict[str, str] | None = None, **args: Any

@@ -17,22 +17,23 @@ from typing import Any
 from emulator.sora.faults import Fault, FaultBook
 from emulator.sora.journal import Call, Journal
 from emulator.sora.media import Media
+from emulator.sora.profiles import PROFILES, Profile
 from emulator.sora.tasks import Task, TaskStore, ends_at, make_id
 
 # Words in a prompt that decide the task's fate, so that a person can see each end without the control endpoint.
 PROMPT_TRIGGERS = {
     "[moderated]": "create is refused with 400 by the content filter",
-    "[input_moderation]": "accepted, then failed with input_moderation",
-    "[output_moderation]": "accepted, then failed with output_moderation",
-    "[internal_error]": "accepted, then failed with internal_error",
+    "[input_moderation]": "accepted, then failed with input_moderation (an image create: refused)",
+    "[output_moderation]": "accepted, then failed with output_moderation (an image create: refused)",
+    "[internal_error]": "accepted, then failed with internal_error (an image create: 500)",
     "[partial]": "one generation less than n_variants (none of one)",
-    "[stuck]": "accepted, never finishes",
+    "[stuck]": "accepted, never finishes (an image create: never answered)",
 }
 _FAILING = ("input_moderation", "output_moderation", "internal_error")
 
 
 class Refusal(Exception):
-    """A call is answered with an error: `kind` as in faults.KINDS, with that kind's arguments."""
+    """A call is answered with an error: `kind` as in faults.KINDS or refusals.py, with that kind's arguments."""
 
     def __init__(self, kind: str, **args: Any) -> None:
         super().__init__(kind)
@@ -41,20 +42,28 @@ class Refusal(Exception):
 
 @dataclass
 class Limits:
-    """What can be set, also while running. Seconds are of the simulator's clock."""
+    """What can be set, also while running. Seconds are of the simulator's clock; each dialect counts for itself."""
 
     generation_seconds: float = 8.0
-    expiry_seconds: float = 86400.0
+    expiry_seconds: float | None = 86400.0  # None: for ever
     max_running: int | None = None
     creates_per_minute: int | None = None
     api_key: str | None = None
     deployments: frozenset[str] = frozenset()
     error_shape: str = "wrapped"
+    image_seconds: float = 2.0
+    poll_after_ms: int | None = 1000
+    profile: Profile = PROFILES["azure"]
+    cloud: bool = False  # profile sglang: content is in a cloud storage
+    forget_on_restart: bool | None = None  # None: as the profile does
 
 
 @dataclass(frozen=True)
 class Order:
-    """A valid create request in dialect-neutral words. `extra` is echoed back by the dialect."""
+    """A valid create request in dialect-neutral words. `extra` is echoed back by the dialect.
+
+    `duration` and `kept_seconds` are the limits' when None.
+    """
 
     dialect: str
     prompt: str
@@ -64,6 +73,9 @@ class Order:
     seconds: int
     outputs: int
     extra: dict[str, Any] = field(default_factory=dict)
+    duration: float | None = None
+    kept_seconds: float | None = None
+    kept_from_creation: bool = False
 
 
 class Studio:
@@ -84,7 +96,9 @@ class Studio:
         self.under_way: set[asyncio.Task[Any]] = set()
         row = self._database.execute("SELECT value FROM settings WHERE name = 'clock_offset'").fetchone()
         self._offset = float(row[0]) if row else 0.0
-        self._accepted = [task.created for task in self.tasks.newest_first()]
+        self._accepted = [(task.dialect, task.created) for task in self.tasks.newest_first()]
+        if limits.profile.forgets if limits.forget_on_restart is None else limits.forget_on_restart:
+            self.forget()
 
     def now(self) -> datetime:
         """The simulator's time, aware, UTC."""
@@ -100,19 +114,24 @@ class Studio:
         self._database.execute("INSERT OR REPLACE INTO settings VALUES ('clock_offset', ?)", (self._offset,))
         return self.now()
 
-    def create(self, order: Order, task_prefix: str, output_prefix: str, fault: Fault | None) -> Task:
-        """Accept a paid task, or raise Refusal for a deployment, a filter or a limit."""
+    def create(self, order: Order, task_prefix: str, output_prefix: str | None, fault: Fault | None) -> Task:
+        """Accept a paid task, or raise Refusal for a deployment, a filter or a limit.
+
+        Without an `output_prefix` the task is its own only output.
+        """
         limits, now = self.limits, self.at()
         if limits.deployments and order.model not in limits.deployments:
             raise Refusal("deployment_not_found", model=order.model)
         if "[moderated]" in order.prompt:
-            raise Refusal("moderated")
-        if limits.max_running is not None and self.tasks.running(now) >= limits.max_running:
+            raise Refusal("moderated", model=order.model)
+        if limits.max_running is not None and self.tasks.running(now, order.dialect) >= limits.max_running:
             raise Refusal("too_many_running")
-        self._accepted = [at for at in self._accepted if now - 60 < at]
-        if limits.creates_per_minute is not None and len(self._accepted) >= limits.creates_per_minute:
-            raise Refusal("rate_limited", retry_after=max(1, round(min(self._accepted) + 60 - now + 0.5)))
-        self._accepted.append(now)
+        self._accepted = [(dialect, at) for dialect, at in self._accepted if now - 60 < at]
+        recent = [at for dialect, at in self._accepted if dialect == order.dialect]
+        if limits.creates_per_minute is not None and len(recent) >= limits.creates_per_minute:
+            after = min(recent, default=now) + 60 - now
+            raise Refusal("rate_limited", retry_after=max(1, round(after + 0.5)))
+        self._accepted.append((order.dialect, now))
         kind = fault.kind if fault else ""
         reason = next((word for word in _FAILING if f"[{word}]" in order.prompt), None)
         if fault and kind == "failed":
@@ -121,11 +140,12 @@ class Studio:
         if fault and kind == "partial":
             outputs = min(order.outputs, int(fault.args["generations"]))
         end = "failed" if reason else "succeeded"
-        duration = limits.generation_seconds
+        duration = limits.generation_seconds if order.duration is None else order.duration
         stuck = kind == "never_finish" or "[stuck]" in order.prompt
+        task_id = make_id(task_prefix, now)
         return self.tasks.save(
             Task(
-                id=make_id(task_prefix, now),
+                id=task_id,
                 dialect=order.dialect,
                 prompt=order.prompt,
                 model=order.model,
@@ -137,17 +157,22 @@ class Studio:
                 ends=None if stuck else ends_at(now, duration, end, reason),
                 end=end,
                 reason=reason,
-                outputs=tuple(make_id(output_prefix, now) for _ in range(outputs)),
-                kept_seconds=limits.expiry_seconds,
+                outputs=tuple(make_id(output_prefix, now) if output_prefix else task_id for _ in range(outputs)),
+                kept_seconds=limits.expiry_seconds if order.kept_seconds is None else order.kept_seconds,
+                kept_from_creation=order.kept_from_creation,
                 extra={**order.extra, "asked": order.outputs},
             )
         )
 
-    def find(self, dialect: str, task_id: str) -> Task:
+    def find(self, dialect: str, task_id: str, also_expired: bool = False) -> Task:
         """The task as the service still knows it; Refusal not_found otherwise."""
         task = self.tasks.get(task_id)
-        if task is None or task.dialect != dialect or self._gone(task):
+        if task is None or task.dialect != dialect or task.deleted:
             raise Refusal("not_found")
+        if self._gone(task):
+            if not also_expired:
+                raise Refusal("not_found")
+            return task
         if task.phase(self.at()) in ("finishing", "succeeded"):
             self.media.prepare(task)
         return task
@@ -165,20 +190,37 @@ class Studio:
         self.media.forget(task)
         return True
 
-    def known(self, dialect: str) -> list[Task]:
-        """The dialect's tasks that are neither deleted nor expired, newest first."""
-        return [task for task in self.tasks.newest_first() if task.dialect == dialect and not task.gone(self.at())]
+    def known(self, dialect: str, also_expired: bool = False) -> list[Task]:
+        """The dialect's tasks that are not deleted and not, unless asked for, expired; newest first."""
+        now = self.at()
+        return [
+            task
+            for task in self.tasks.newest_first()
+            if task.dialect == dialect and not (task.deleted if also_expired else task.gone(now))
+        ]
 
-    def delete(self, task: Task) -> Task:
-        """Forget a task and its files, also while it runs."""
+    def delete(self, task: Task, abort: bool = True) -> Task:
+        """Forget a task and its files, also while it runs; without `abort` the work goes on and holds its place."""
         self.media.forget(task)
-        return self.tasks.change(task, deleted=True)
+        return self.tasks.change(task, deleted=True, unaborted=not abort)
+
+    def forget(self) -> int:
+        """Forget every task, as a server without a database does when it restarts; returns how many."""
+        known = [task for task in self.tasks.newest_first() if not task.deleted]
+        for task in known:
+            self.delete(task)
+        return len(known)
+
+    def set_profile(self, profile: Profile, cloud: bool = False) -> None:
+        """Behave like another server; the keeping time becomes that server's own."""
+        self.limits.profile, self.limits.cloud, self.limits.expiry_seconds = profile, cloud, profile.kept_seconds
 
     def expire(self, task: Task) -> Task:
         """End the task's keeping time now; one that still runs ends first."""
         now = self.at()
         ends = min(now, task.ends if task.ends is not None else now)
-        return self.tasks.change(task, ends=ends, kept_seconds=int(now) - int(ends))
+        since = task.created if task.kept_from_creation else ends
+        return self.tasks.change(task, ends=ends, kept_seconds=int(now) - int(since))
 
     def force(self, task: Task, state: str, reason: str | None = None, outputs: int | None = None) -> Task:
         """Bring a task to `succeeded`, `failed`, `cancelled`, `expired` or `deleted` now."""
@@ -220,6 +262,14 @@ class Studio:
             "wrong_routes": self.journal.count_by("path", "wrong_route"),
             "downloads_by_generation": self.journal.count_by("output_id", "content", "method = 'GET'"),
             "bytes_by_generation": self.journal.bytes_by_output(),
+            "by_dialect": {
+                name: {
+                    "creates": asked,
+                    "creates_accepted": sum(task.dialect == name for task in tasks),
+                    "running": self.tasks.running(self.at(), name),
+                }
+                for name, asked in self.journal.count_by("dialect", "create").items()
+            },
         }
 
     def close(self) -> None:

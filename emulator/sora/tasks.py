@@ -23,7 +23,11 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 @dataclass(frozen=True)
 class Task:
-    """One paid generation. Times are Unix seconds of the simulator's clock; `outputs` are the ids it will yield."""
+    """One paid generation. Times are Unix seconds of the simulator's clock; `outputs` are the ids it will yield.
+
+    `kept_seconds` count from the end, or from the creation; None keeps it for ever. A picture has 0 `seconds`.
+    A deleted task that is `unaborted` works on and holds its place.
+    """
 
     id: str
     dialect: str
@@ -38,18 +42,29 @@ class Task:
     end: str
     reason: str | None
     outputs: tuple[str, ...]
-    kept_seconds: float
+    kept_seconds: float | None
     deleted: bool = False
+    kept_from_creation: bool = False
+    unaborted: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
     def phase(self, now: float) -> str:
         """Name the phase at `now`: one of PHASES or ENDS."""
         if self.ends is not None and now >= self.ends:
             return self.end
-        share = (now - self.created) / self.duration if self.duration > 0 else 1.0
-        if self.ends is None:
-            share = min(share, 0.5)
+        share = self._share(now)
         return next((name for name, until in PHASES if share < until), "finishing")
+
+    def _share(self, now: float) -> float:
+        share = (now - self.created) / self.duration if self.duration > 0 else 1.0
+        return share if self.ends is not None else min(share, 0.5)
+
+    def progress(self, now: float) -> int:
+        """Percent done: 0 while queued, 100 on success only; what failed stays where it was."""
+        phase = self.phase(now)
+        if phase in ("queued", "succeeded"):
+            return 100 if phase == "succeeded" else 0
+        return min(99, int(100 * self._share(min(now, self.ends) if self.ends is not None else now)))
 
     def done(self, now: float) -> bool:
         """Tell whether the task reached its end."""
@@ -60,9 +75,11 @@ class Task:
         return int(self.ends) if self.ends is not None and now >= self.ends else None
 
     def expires_at(self, now: float) -> int | None:
-        """Unix second at which metadata and content go, None before the end."""
+        """Unix second at which metadata and content go, None before the end and when they never do."""
         finished = self.finished_at(now)
-        return None if finished is None else int(finished + self.kept_seconds)
+        if finished is None or self.kept_seconds is None:
+            return None
+        return int((int(self.created) if self.kept_from_creation else finished) + self.kept_seconds)
 
     def gone(self, now: float) -> bool:
         """Tell whether the service has forgotten the task: deleted or expired."""
@@ -127,6 +144,10 @@ class TaskStore:
         """Every task, also deleted and expired ones, newest first."""
         return list(reversed(self._tasks.values()))
 
-    def running(self, now: float) -> int:
-        """How many tasks hold a place at the provider."""
-        return sum(not task.deleted and not task.done(now) for task in self._tasks.values())
+    def running(self, now: float, dialect: str | None = None) -> int:
+        """How many tasks hold a place at the provider, of one dialect or all."""
+        return sum(
+            (not task.deleted or task.unaborted) and not task.done(now)
+            for task in self._tasks.values()
+            if dialect in (None, task.dialect)
+        )

@@ -188,3 +188,47 @@ def test_help_names_every_option_and_kind(command: Callable[..., subprocess.Pope
     out, _ = command("--help", env={**os.environ, "COLUMNS": "120"}).communicate(timeout=10)
     for word in ("--generation-seconds", "--max-running", "POST   /_control/faults", "drop_answer", "[moderated]"):
         assert word in out
+
+
+def test_command_speaks_with_the_profile_it_is_given(command: Callable[..., subprocess.Popen[str]]) -> None:
+    """--profile, --cloud, --image-seconds and --poll-after-ms are in force; the help describes every profile."""
+    url = ready(
+        command("--port", "0", "--profile", "sglang", "--cloud", "--image-seconds", "0", "--poll-after-ms", "5")
+    )
+    limits = requests.get(f"{url}/_control", timeout=5).json()["limits"]
+    assert {
+        name: limits[name] for name in ("profile", "cloud", "image_seconds", "poll_after_ms", "expiry_seconds")
+    } == {
+        "profile": "sglang",
+        "cloud": True,
+        "image_seconds": 0.0,
+        "poll_after_ms": 5,
+        "expiry_seconds": None,
+    }
+    assert requests.post(f"{url}/v1/videos", json={"prompt": "x"}, timeout=5).json()["status"] == "queued"
+    process = command("--profile", "azure", "--cloud")
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, "sglang can" in err) == (2, True)
+    out, _ = command("--help").communicate(timeout=10)
+    for word in ("vllm-omni", "Aquiles-Image: status word", "openai-images", "--forget-on-restart", "/_control/forget"):
+        assert word in out
+
+
+def test_folder_of_an_earlier_version_is_taken_over(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """A journal from before calls had a dialect is read and continued."""
+    before = serve()
+    before.create("old")
+    before.simulator.stop()
+    with sqlite3.connect(tmp_path / "data" / "sora.sqlite") as database:
+        database.execute("ALTER TABLE calls DROP COLUMN dialect")
+    database.close()
+    after = serve(clock=before.clock)
+    after.create("new")
+    assert [call["dialect"] for call in after.simulator.requests("create")] == [None, "azure-jobs"]
+    assert after.simulator.stats()["accepted_by_prompt"] == {"old": 1, "new": 1}
+
+
+def test_profile_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """The constructor names the known ones."""
+    with pytest.raises(ValueError, match="use azure, openai, vllm-omni, sglang, litellm, aquiles"):
+        Simulator(tmp_path, profile="sora")
