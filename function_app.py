@@ -12,20 +12,24 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
+from activities.admit import admit_job
 from activities.create import create_task
 from activities.download import download_part
 from activities.poll import poll_task
 from activities.settle import settle_job
 from activities.store import store_part
+from entities.gate import keep_gate
 from orchestrators.keep import keep
 from orchestrators.render import render
 from orchestrators.watch import watch
+from reelkeeper.admission import only_admitted
 from reelkeeper.services import Services, build_services
 from reelkeeper.settings import DEFAULT_SWEEP, Settings
 from triggers.answers import answering
 from triggers.generate import generate
 from triggers.health import get_health
 from triggers.jobs import get_content, get_gallery, get_result, get_status
+from triggers.providers import get_providers
 from triggers.sweep import sweep
 
 logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs log every request, with its URL, at INFO
@@ -63,6 +67,13 @@ register_read("content", "videos/{job_id}/content", get_content)
 register_read("gallery", "videos/user", get_gallery)
 
 
+@app.function_name("providers")
+@app.route("providers", methods=["GET"])
+@answering
+def providers(req: func.HttpRequest) -> func.HttpResponse:
+    return get_providers(services())
+
+
 @app.function_name("health")
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answering
@@ -88,7 +99,8 @@ def register_activity(verb: str, body: Callable[[Services, dict[str, Any]], dict
     app.function_name(verb)(app.activity_trigger(input_name="work", activity=verb)(activity))
 
 
-register_activity("create", create_task)
+register_activity("admit", admit_job)
+register_activity("create", only_admitted(create_task))
 register_activity("poll", poll_task)
 register_activity("download", download_part)
 register_activity("store", store_part)
@@ -97,3 +109,8 @@ register_activity("settle", settle_job)
 for orchestrator in (render, watch, keep):
     name = orchestrator.__name__
     app.function_name(name)(app.orchestration_trigger(context_name="context", orchestration=name)(orchestrator))
+
+
+@app.entity_trigger(context_name="context", entity_name="gate")
+def gate(context):  # type: ignore[no-untyped-def]
+    keep_gate(services(), context)

@@ -1,8 +1,8 @@
-"""create: submit the job to its provider, at most once.
+"""create: submit the job to its provider, at most once. What the record goes through is told in `reelkeeper.ledger`.
 
 1. A job that has a task already answers with it; a finished one stops the orchestration.
-2. The record says `submitting`, since when and by which run, before the POST. Only that run may POST.
-3. The answer's task is claimed for the job, then its id is written into the record.
+2. The record says `submitting`, since when, where and by which run, before the POST. Only that run may POST.
+3. The answer's task id is written down, then claimed for the job. Only then it may be watched.
 4. A run that finds `submitting` without an id does not POST: it waits until that POST must be over, and reconciles.
 5. A refusal is an answer: wait and come again, or settle as failed. A lost answer is case 4.
 """
@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from reelkeeper import model, policy
-from reelkeeper.errors import ADVICE, Fault, ProviderError
+from reelkeeper import ledger, model, policy
+from reelkeeper.errors import Fault, ProviderError
 from reelkeeper.model import Job, Task
 from reelkeeper.providers.base import Provider
 from reelkeeper.records.base import Watch, change
 from reelkeeper.services import Services
 
 log = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
 
 RETRIED = frozenset({"rate_limited", "too_many_running", "provider_error"})
 FREE = frozenset({"rate_limited", "too_many_running"})
@@ -31,7 +34,7 @@ UNASKABLE = frozenset({"provider_error", "rate_limited", "too_many_running", "in
 """Why a list cannot be had just now; any other refusal means that this provider has no usable list."""
 
 
-def create_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
+def create_task(services: Services, work: dict[str, Any]) -> Answer:
     """``{owner, job_id}`` -> what comes next:
 
     ``{next: "watch"}`` | ``{next: "keep", outputs: n}`` | ``{next: "wait", seconds: s}`` | ``{next: "stop"}`` |
@@ -42,176 +45,183 @@ def create_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     if job is None or job.finished:
         return {"next": "stop"}
     _watch(services, job, services.now())
-    job = change(services.jobs, owner, job_id, lambda job: _begin(job, run, services.now()))
+    provider = services.providers.get(job.provider)
+    place = provider.place if provider else None
+    job = change(services.jobs, owner, job_id, lambda job: _begin(job, run, place, services.now()))
     if job is None or job.finished:
         return {"next": "stop"}
     if job.outputs:
         return {"next": "keep", "outputs": len(job.outputs)}
+    if job.status in ledger.WAITING:
+        return _not_begun(services, provider, job)
+    if job.status == model.SUBMITTING and job.task_id:
+        return _hold(services, job)
     if job.task_id:
         return {"next": "watch"}
-    provider = services.providers.get(job.provider)
-    if job.submit_run != run:
+    if job.stage == ledger.REFUSED:
+        return _failed(job.fault)
+    if provider is None or job.submit_run != run:
         return _reconcile(services, provider, job)
+    return _submit(services, provider, job)
+
+
+def _begin(job: Job, run: str, place: str | None, now: datetime) -> Job | None:
+    if job.status == model.DOWNLOAD_FAILED:
+        return job.to(model.DOWNLOADING, now, stage="downloading", next_attempt_at=None)
+    return ledger.begun(job, run, place, now)
+
+
+def _not_begun(services: Services, provider: Provider | None, job: Job) -> Answer:
     if provider is None:
         words = f"The provider {job.provider!r} is no longer configured. Configure it again."
         return _failed(Fault("endpoint_not_found", words))
-    if job.attempts > policy.MAX_CREATE_TRIES:
-        return _failed(job.fault or Fault("provider_error", "The work on it broke off each time it was submitted."))
-    if services.now() > _since(job) + services.settings.submit_grace / 4:
+    if job.attempts >= policy.MAX_CREATE_TRIES:
+        return _failed(job.fault)
+    return _wait_until(services, job, job.next_attempt_at or services.now())
+
+
+def _submit(services: Services, provider: Provider, job: Job) -> Answer:
+    if not ledger.may_post(job, services.now(), services.settings.submit_grace):
         # this process was asleep between the write and here: others may soon take the POST for over
-        return _wait_for_grace(services, job)
+        return _queue(services, job, policy.create_wait("provider_error", 1, None), job.attempts - 1, job.fault)
     try:
         task = provider.submit(job.request)
     except ProviderError as error:
-        if error.outcome_unknown:
-            return _answer_lost(services, job, error.fault)
-        return _answer_refusal(services, job, error)
+        return _answer_lost(services, job, error) if error.outcome_unknown else _answer_refusal(services, job, error)
     # before the writes: should they fail, the log names the paid task
-    log.info("job %s: task %s created at %s", job_id, task.task_id, job.provider)
-    return _adopt(services, provider, job, task) or _answer_lost(services, job, job.fault)
+    log.info("job %s: task %s created at %s", job.job_id, task.task_id, job.provider)
+    now, deadline = services.now(), services.settings.deadline
+    after = _change(services, job, lambda current: ledger.named(current, task, provider.place, now, deadline))
+    if after is None or after.task_id != task.task_id:
+        return _leave(job, after, task)
+    return _hold(services, after)
 
 
-def _begin(job: Job, run: str, now: datetime) -> Job | None:
-    if job.status == model.DOWNLOAD_FAILED:
-        return job.to(model.DOWNLOADING, now, stage="downloading", next_attempt_at=None)
-    if job.status not in (model.PENDING, model.QUEUED):
-        return None
-    mine = {"submit_run": run, "submitting_since": now, "attempts": job.attempts + 1, "next_attempt_at": None}
-    return job.to(model.SUBMITTING, now, stage="submitting", **mine)
+def _hold(services: Services, job: Job) -> Answer:
+    """Claim the task that the record names, and go on to watch it."""
+    if _claim(services, job):
+        return _watch_task(services, job)
+    return _wait_until(services, job, services.now() + services.settings.submit_grace)
 
 
-def _reconcile(services: Services, provider: Provider | None, job: Job) -> dict[str, Any]:
-    """An earlier run may have POSTed and not lived to write the task down: ask the provider what it has.
-
-    Not before the grace period is over: until then that POST may be under way, or its task not listed yet.
-    """
-    if services.now() < _since(job) + services.settings.submit_grace:
-        return _wait_for_grace(services, job)
-    if provider is None:
-        return _unaskable(services, job, None)
-    try:
-        tasks = provider.find(job.request, _since(job) - policy.CLOCK_SKEW)
-    except ProviderError as error:
-        log.warning("job %s: the provider cannot be asked for its task: %s", job.job_id, error.fault.code)
-        return _unaskable(services, job, error) if error.fault.code in UNASKABLE else _park(services, job)
-    for task in tasks:
-        if adopted := _adopt(services, provider, job, task):
-            log.info("job %s: found its task %s at the provider", job.job_id, task.task_id)
-            return adopted
-    return _submit_again(services, job)
+def _claim(services: Services, job: Job) -> bool:
+    """Whether the named task is this job's; a twin with the same prompt that missed its own may have found it first."""
+    holder, now = ledger.holder(job), services.now()
+    if services.claims.claim(job.place or "", job.task_id or "", holder) == holder:
+        return True
+    log.info("job %s: task %s belongs to another job with the same prompt", job.job_id, job.task_id)
+    again_at = now + services.settings.submit_grace
+    _change(services, job, lambda current: ledger.dismissed(current, job, now, again_at))
+    return False
 
 
-def _adopt(services: Services, provider: Provider, job: Job, task: Task) -> dict[str, Any] | None:
-    """Make the task this job's own; None when it belongs to another job.
-
-    A twin with the same prompt that lost its own answer may have taken it: then its task, or none, is left for us.
-    """
-    if services.claims.claim(provider.place, task.task_id, job.job_id) != job.job_id:
-        log.info("job %s: task %s belongs to another job with the same prompt", job.job_id, task.task_id)
-        return None
+def _watch_task(services: Services, job: Job) -> Answer:
     now = services.now()
-
-    def submitted(job: Job) -> Job | None:
-        if job.task_id or job.finished:
-            return None
-        found = {"task_id": task.task_id, "place": provider.place, "creates": job.creates + 1}
-        clean = {"attempts": 0, "next_attempt_at": None, "fault": None}
-        end = policy.kept_until(task.expires_at, now, services.settings.deadline)
-        until = {"generating_since": now, "expires_at": end}
-        # by way of submitting: a second run of this step may have put the job back into the queue meanwhile
-        return job.to(model.SUBMITTING, now).to(model.GENERATING, now, stage=task.stage, **found, **clean, **until)
-
-    current = change(services.jobs, job.owner, job.job_id, submitted)
-    if current is not None and current.task_id != task.task_id:
-        log.error("job %s: goes on with task %s; task %s is a second one", job.job_id, current.task_id, task.task_id)
-    return {"next": "watch"}
+    after = _change(services, job, lambda current: ledger.held(current, job, now))
+    return {"next": "watch"} if after and after.task_id == job.task_id else _look_again()
 
 
-def _answer_lost(services: Services, job: Job, fault: Fault | None) -> dict[str, Any]:
-    """The POST may or may not have made a task: leave the POST to nobody and reconcile after the grace period."""
+def _answer_lost(services: Services, job: Job, error: ProviderError) -> Answer:
+    """The POST may or may not have made a task, and the provider may take its time to list it: reconcile later."""
     log.warning("job %s: the outcome of its create is not known; asking the provider later", job.job_id)
-
-    def unknown(current: Job) -> Job | None:
-        if current.submit_run != job.submit_run or current.task_id:
-            return None
-        ready = _since(job) + services.settings.submit_grace
-        return current.to(
-            current.status, services.now(), stage="reconciling", submit_run=None, next_attempt_at=ready, fault=fault
-        )
-
-    change(services.jobs, job.owner, job.job_id, unknown)
-    return _wait_for_grace(services, job)
+    now = services.now()
+    again_at = now + services.settings.submit_grace
+    _change(services, job, lambda current: ledger.lost(current, job, now, again_at, error.fault))
+    return _wait_until(services, job, again_at)
 
 
-def _answer_refusal(services: Services, job: Job, error: ProviderError) -> dict[str, Any]:
+def _answer_refusal(services: Services, job: Job, error: ProviderError) -> Answer:
     code, now = error.fault.code, services.now()
     attempts = job.attempts - 1 if code in FREE else job.attempts
     too_late = now - job.created_at > services.settings.deadline
     log.warning("job %s: create refused: %s (HTTP %s)", job.job_id, code, error.fault.provider_status)
-    if code not in RETRIED or attempts >= policy.MAX_CREATE_TRIES or too_late:
-        current = services.jobs.get(job.owner, job.job_id)
-        # a second run of this step may have been accepted meanwhile: its task is paid for
-        return {"next": "watch"} if current and current.task_id else _failed(error.fault)
-    seconds = policy.create_wait(code, max(attempts, 1), error.retry_after)
-    return _queue(services, job, seconds, attempts, error.fault)
+    if code in RETRIED and attempts < policy.MAX_CREATE_TRIES and not too_late:
+        seconds = policy.create_wait(code, max(attempts, 1), error.retry_after)
+        return _queue(services, job, seconds, attempts, error.fault)
+    after = _change(services, job, lambda current: ledger.refused(current, job, now, error.fault))
+    if after and after.submit_run == job.submit_run and after.stage == ledger.REFUSED:
+        return _failed(error.fault)
+    return _look_again()
 
 
-def _submit_again(services: Services, job: Job) -> dict[str, Any]:
-    """The provider's list does not have the task, so the POST never took effect."""
+def _reconcile(services: Services, provider: Provider | None, job: Job) -> Answer:
+    """An earlier run may have POSTed and not lived to write the task down: ask the provider what it has."""
+    ready = ledger.reconcile_at(job, services.settings.submit_grace)
+    if services.now() < ready:
+        return _wait_until(services, job, ready)
+    if provider is None or job.place not in (None, provider.place):
+        words = f"It may be at {job.place or job.provider!r}, which is not configured any more. Configure it again."
+        return _unaskable(services, job, ProviderError(Fault("provider_error", words)))
+    try:
+        tasks = provider.find(job.request, ledger.since(job) - policy.CLOCK_SKEW)
+    except ProviderError as error:
+        log.warning("job %s: the provider cannot be asked for its task: %s", job.job_id, error.fault.code)
+        return _unaskable(services, job, error) if error.fault.code in UNASKABLE else _park(services, job)
+    for task in tasks:
+        named = _find(services, provider, job, task)
+        if named is None:
+            return _look_again()
+        if _claim(services, named):
+            log.info("job %s: found its task %s at the provider", job.job_id, task.task_id)
+            return _watch_task(services, named)
+    if services.now() - ledger.since(job) > ledger.LIST_PROVES:
+        return _park(services, job)
     log.info("job %s: the provider has no task of it; submitting again", job.job_id)
-    return _queue(services, job, 0.0, job.attempts, job.fault)
+    fault = None if job.status == model.SUBMIT_UNKNOWN else job.fault
+    return _queue(services, job, 0.0, job.attempts, fault)
 
 
-def _queue(services: Services, job: Job, seconds: float, attempts: int, fault: Fault | None) -> dict[str, Any]:
+def _find(services: Services, provider: Provider, job: Job, task: Task) -> Job | None:
+    """Write a task of the list down, to be claimed; None when the record is about something else by now."""
+    now, deadline = services.now(), services.settings.deadline
+    after = _change(services, job, lambda current: ledger.found(current, job, task, provider.place, now, deadline))
+    return after if after and after.task_id == task.task_id else None
+
+
+def _leave(job: Job, after: Job | None, task: Task) -> Answer:
+    """The job cannot use the task, which is paid for: say so where a person looks."""
+    state = "deleted" if after is None else f"{after.status} with task {after.task_id}"
+    log.error("job %s: is %s by now; its task %s at %s is left over", job.job_id, state, task.task_id, job.provider)
+    return _look_again()
+
+
+def _queue(services: Services, job: Job, seconds: float, attempts: int, fault: Fault | None) -> Answer:
     now = services.now()
     again_at = now + timedelta(seconds=seconds)
-
-    def waiting(current: Job) -> Job | None:
-        if current.submit_run != job.submit_run or current.submitting_since != job.submitting_since:
-            return None
-        if current.status == model.SUBMIT_UNKNOWN:
-            current = current.to(model.SUBMITTING, now)
-        if current.status != model.SUBMITTING or current.task_id:
-            return None
-        rest = {"stage": "waiting", "attempts": attempts, "next_attempt_at": again_at, "fault": fault}
-        return current.to(model.QUEUED, now, submit_run=None, **rest)
-
-    change(services.jobs, job.owner, job.job_id, waiting)
+    _change(services, job, lambda current: ledger.queued(current, job, now, again_at, attempts, fault))
     _watch(services, job, again_at)
     return {"next": "wait", "seconds": seconds}
 
 
-def _wait_for_grace(services: Services, job: Job) -> dict[str, Any]:
-    ready = _since(job) + services.settings.submit_grace
-    _watch(services, job, ready)
-    return {"next": "wait", "seconds": max((ready - services.now()).total_seconds(), 1.0)}
-
-
-def _unaskable(services: Services, job: Job, error: ProviderError | None) -> dict[str, Any]:
-    """The provider does not answer the question now; it keeps its tasks for a day, so ask on for as long."""
-    waited = services.now() - _since(job)
-    if waited > services.settings.deadline:
+def _unaskable(services: Services, job: Job, error: ProviderError) -> Answer:
+    """The provider does not answer the question now: ask on for as long as its answer would prove anything."""
+    now = services.now()
+    waited = now - ledger.since(job)
+    if waited > ledger.LIST_PROVES or job.status == model.SUBMIT_UNKNOWN:
         return _park(services, job)
-    seconds = policy.unclear_poll_interval(waited.total_seconds(), 1, error.retry_after if error else None)
-    _watch(services, job, services.now() + timedelta(seconds=seconds))
-    return {"next": "wait", "seconds": seconds}
+    _change(services, job, lambda current: ledger.troubled(current, job, now, error.fault))
+    seconds = policy.unclear_poll_interval(waited.total_seconds(), 1, error.retry_after)
+    return _wait_until(services, job, now + timedelta(seconds=seconds))
 
 
-def _park(services: Services, job: Job) -> dict[str, Any]:
-    """Nobody can tell whether the job is paid for: hold it for a person, and ask again now and then."""
+def _park(services: Services, job: Job) -> Answer:
     now = services.now()
     again_at = now + policy.PARKED_LOOK
-
-    def parked(current: Job) -> Job | None:
-        if current.task_id or current.status not in (model.SUBMITTING, model.SUBMIT_UNKNOWN):
-            return None
-        fault = Fault("submit_unknown", ADVICE["submit_unknown"])
-        return current.to(model.SUBMIT_UNKNOWN, now, stage="parked", next_attempt_at=again_at, fault=fault)
-
-    change(services.jobs, job.owner, job.job_id, parked)
+    after = _change(services, job, lambda current: ledger.parked(current, job, now, again_at))
+    if after is None or after.status != model.SUBMIT_UNKNOWN:
+        return _look_again()
     log.error("job %s: whether it was submitted is not known and cannot be asked; parked", job.job_id)
     services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, again_at))
     return {"next": "stop"}
+
+
+def _change(services: Services, job: Job, step: Callable[[Job], Job | None]) -> Job | None:
+    return change(services.jobs, job.owner, job.job_id, step)
+
+
+def _wait_until(services: Services, job: Job, moment: datetime) -> Answer:
+    _watch(services, job, moment)
+    return {"next": "wait", "seconds": max((moment - services.now()).total_seconds(), 0.0)}
 
 
 def _watch(services: Services, job: Job, moment: datetime) -> None:
@@ -219,9 +229,11 @@ def _watch(services: Services, job: Job, moment: datetime) -> None:
     services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, moment + policy.STEP_GRACE, job.expires_at))
 
 
-def _since(job: Job) -> datetime:
-    return job.submitting_since or job.created_at
+def _look_again() -> Answer:
+    """The record moved on meanwhile: the next run sees what it says now."""
+    return {"next": "wait", "seconds": 0.0}
 
 
-def _failed(fault: Fault) -> dict[str, Any]:
+def _failed(fault: Fault | None) -> Answer:
+    fault = fault or Fault("provider_error", "The work on it broke off each time it was submitted.")
     return {"next": "settle", "status": model.FAILED, "fault": fault.to_dict()}

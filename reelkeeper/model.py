@@ -17,6 +17,9 @@ PENDING, QUEUED, SUBMITTING, GENERATING, DOWNLOADING = "pending", "queued", "sub
 COMPLETED, FAILED, CANCELLED, EXPIRED = "completed", "failed", "cancelled", "expired"
 DOWNLOAD_FAILED, SUBMIT_UNKNOWN = "download_failed", "submit_unknown"
 
+IN_LINE = "in_line"
+"""Stage of a queued job that waits for its turn at its provider's gate."""
+
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED, EXPIRED})
 
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -78,8 +81,8 @@ class Task:
     """The provider's own job, in our words.
 
     `state`: queued, running, succeeded, failed or cancelled. `stage` is the provider's finer word for it.
-    `fault` is set when it failed; `retry_after`: how many seconds the provider wants
-    to pass before the next look.
+    `fault` is set when it failed; `retry_after`: how many seconds the provider wants to pass before the next look;
+    `progress`: percent, where the provider reports it.
     """
 
     task_id: str
@@ -90,6 +93,7 @@ class Task:
     outputs: tuple[Output, ...] = ()
     fault: Fault | None = None
     retry_after: float | None = None
+    progress: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ class Job:
     `attempts` counts the tries of the step the job is in; `creates` the tasks the provider accepted for it.
     `submit_run` is the run that may POST while the job is `submitting`; None when its POST must be reconciled.
     `place` is where the task lives (provider name, base URL), so that later calls reach the place that made it.
+    `queue_position` is of any meaning only while the stage is IN_LINE.
     `etag` is the version read from storage ("" before the first insert) and no part of the record's content.
     """
 
@@ -142,6 +147,7 @@ class Job:
     finished_at: datetime | None = None
     fault: Fault | None = None
     warning: str | None = None
+    queue_position: int | None = None
     etag: str = field(default="", compare=False)
 
     @property

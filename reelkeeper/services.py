@@ -41,8 +41,12 @@ def build_services(settings: Settings, now: Callable[[], datetime] = utc_now) ->
     """The real adapters for these settings. Connects to nothing yet."""
     from reelkeeper.clips.blobs import BlobClips
     from reelkeeper.providers.azure_jobs import AzureJobs
+    from reelkeeper.providers.openai_videos import OpenAIVideos
     from reelkeeper.records.tables import Tables
 
+    dialects: dict[str, type[AzureJobs | OpenAIVideos]] = {
+        adapter.dialect: adapter for adapter in (AzureJobs, OpenAIVideos)
+    }
     tables = Tables(settings.storage)
     return Services(
         jobs=tables.jobs,
@@ -51,7 +55,7 @@ def build_services(settings: Settings, now: Callable[[], datetime] = utc_now) ->
         claims=tables.claims,
         outcomes=tables.outcomes,
         clips=BlobClips(settings.storage, settings.container, now=now),
-        providers={config.name: AzureJobs(config, now) for config in settings.providers},
+        providers={config.name: dialects[config.dialect](config, now) for config in settings.providers},
         settings=settings,
         now=now,
     )

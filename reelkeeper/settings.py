@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from reelkeeper.errors import SettingsError
 from reelkeeper.providers.base import ProviderConfig
-from reelkeeper.providers.endpoints import parse_endpoint
+from reelkeeper.providers.registry import read_providers
 from reelkeeper.storage import StorageConnection
 
 DEFAULT_SWEEP = "0 */5 * * * *"
@@ -38,13 +38,14 @@ class Settings:
         auth_mode = _text(env, "AUTH_MODE", "key")
         if auth_mode != "key":
             raise SettingsError("AUTH_MODE must be 'key' (function keys): this version knows no other.")
+        grace = _submit_grace(env)
         return cls(
             storage=_storage(env),
             container=_container(env),
             sweep_schedule=_schedule(env),
             deadline=_deadline(env),
-            submit_grace=_submit_grace(env),
-            providers=_providers(env),
+            submit_grace=grace,
+            providers=read_providers(env, create_seconds=0.6 * grace.total_seconds()),
         )
 
 
@@ -129,30 +130,3 @@ def _number(env: Mapping[str, str], name: str, default: float, low: float, high:
     if not low <= number <= high:
         raise SettingsError(f"{name} must be a number of {unit} from {low:g} to {high:g}.")
     return number
-
-
-def _providers(env: Mapping[str, str]) -> tuple[ProviderConfig, ...]:
-    endpoint = _text(env, "AZURE_SORA_ENDPOINT")
-    if not endpoint:
-        return ()
-    key = _text(env, "AZURE_API_KEY")
-    if not key:
-        raise SettingsError("AZURE_API_KEY is not set, but AZURE_SORA_ENDPOINT is. Give the resource's key.")
-    if not re.fullmatch(r"[!-~]+", key):
-        raise SettingsError("AZURE_API_KEY holds a character that no key has, such as a space. Copy the key again.")
-    try:
-        base_url, api_version = parse_endpoint(endpoint)
-    except ValueError as error:
-        raise SettingsError(f"AZURE_SORA_ENDPOINT {error}") from None
-    return (
-        ProviderConfig(
-            name="sora",
-            kind="videos",
-            dialect="azure-jobs",
-            base_url=base_url,
-            api_version=api_version,
-            api_key=key,
-            model=_text(env, "SORA_MODEL", "sora"),
-            create_seconds=0.6 * _submit_grace(env).total_seconds(),
-        ),
-    )

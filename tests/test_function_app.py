@@ -68,8 +68,8 @@ def trigger_of(app: dict[str, Any], name: str) -> dict[str, Any]:
 def test_all_functions_are_registered_under_their_names(app: dict[str, Any]) -> None:
     """The names in the log, in the history and in the orchestrators' calls are these."""
     assert set(app["functions"]) == {
-        "generate", "status", "result", "content", "gallery", "health", "sweep",
-        "render", "watch", "keep", "create", "poll", "download", "store", "settle",
+        "generate", "status", "result", "content", "gallery", "health", "providers", "sweep",
+        "render", "watch", "keep", "gate", "admit", "create", "poll", "download", "store", "settle",
     }  # fmt: skip
 
 
@@ -81,6 +81,7 @@ def test_all_functions_are_registered_under_their_names(app: dict[str, Any]) -> 
         ("result", "GET", "videos/{job_id}/result", "FUNCTION"),
         ("content", "GET", "videos/{job_id}/content", "FUNCTION"),
         ("gallery", "GET", "videos/user", "FUNCTION"),
+        ("providers", "GET", "providers", "FUNCTION"),
         ("health", "GET", "health", "ANONYMOUS"),
     ],
 )
@@ -90,7 +91,7 @@ def test_routes_methods_and_keys(app: dict[str, Any], name: str, method: str, ro
     assert (trigger["route"], trigger["methods"], trigger["authLevel"]) == (route, [method], level)
 
 
-@pytest.mark.parametrize("name", ["create", "poll", "download", "store", "settle"])
+@pytest.mark.parametrize("name", ["admit", "create", "poll", "download", "store", "settle"])
 def test_activities_are_registered_by_their_verb(app: dict[str, Any], name: str) -> None:
     """With the parameter name that the binding fills."""
     trigger = trigger_of(app, name)
@@ -102,6 +103,12 @@ def test_orchestrators_take_their_context_by_the_name_the_worker_wants(app: dict
     """Any other parameter name fails the worker's load check."""
     trigger = trigger_of(app, name)
     assert (trigger["type"], trigger["orchestration"], trigger["name"]) == ("orchestrationTrigger", name, "context")
+
+
+def test_the_gate_is_the_entity_that_render_and_watch_name(app: dict[str, Any]) -> None:
+    """One function for all providers: each provider's gate is one key of it."""
+    trigger = trigger_of(app, "gate")
+    assert (trigger["type"], trigger["entityName"], trigger["name"]) == ("entityTrigger", "gate", "context")
 
 
 @pytest.mark.parametrize("name", ["generate", "sweep"])
@@ -137,7 +144,8 @@ def test_the_sweep_s_schedule_is_a_setting_with_a_default(setting: dict[str, str
         (STORAGE | {"SWEEP_SCHEDULE": "every minute"}, "SWEEP_SCHEDULE"),
         (STORAGE | {"JOB_DEADLINE_HOURS": "soon"}, "JOB_DEADLINE_HOURS"),
         (STORAGE | {"AUTH_MODE": "none"}, "AUTH_MODE"),
-        (STORAGE | {"AZURE_SORA_ENDPOINT": "https://films.openai.azure.com"}, "AZURE_API_KEY"),
+        (STORAGE | PROVIDER | {"AZURE_API_KEY": "two words"}, "AZURE_API_KEY"),
+        (STORAGE | {"PROVIDERS": '[{"name": "wan", "api_key": "k-secret-77"}]'}, "PROVIDERS[0].api_key"),
         (STORAGE | PROVIDER | {"AZURE_SORA_ENDPOINT": "films"}, "AZURE_SORA_ENDPOINT"),
     ],
 )

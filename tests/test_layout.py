@@ -14,18 +14,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PRODUCTION = ("activities", "orchestrators", "reelkeeper", "triggers")
+PRODUCTION = ("activities", "entities", "orchestrators", "reelkeeper", "triggers")
 MAX_FILE_BYTES = 24 * 1024
 
 PURE = [
     "reelkeeper/clips/blocks.py",
     "reelkeeper/errors.py",
+    "reelkeeper/gate.py",
     "reelkeeper/media.py",
     "reelkeeper/model.py",
     "reelkeeper/names.py",
     "reelkeeper/parts.py",
     "reelkeeper/policy.py",
     "reelkeeper/providers/endpoints.py",
+    "reelkeeper/providers/failures.py",
+    "reelkeeper/providers/reading.py",
 ]
 PURE_MODULES = tuple(path.removesuffix(".py").replace("/", ".") for path in PURE)
 IMPURE_STDLIB = ("time", "random", "secrets", "socket", "subprocess", "threading", "asyncio", "http", "urllib.request")
@@ -105,13 +108,21 @@ def test_activities_speak_only_to_the_domain(path: str) -> None:
     assert [name for name in imports(parse(path)) if name not in allowed] == []
 
 
-@pytest.mark.parametrize("path", python_files("activities", "triggers"))
+@pytest.mark.parametrize("path", python_files("entities"))
+def test_entities_speak_only_to_the_domain(path: str) -> None:
+    """As activities do, and to the durable library, for the type of their context."""
+    allowed = ["reelkeeper", "azure.durable_functions"]
+    assert [name for name in imports(parse(path)) if not (below(name, allowed) or stdlib(name))] == []
+
+
+@pytest.mark.parametrize("path", python_files("activities", "entities", "triggers"))
 def test_activities_and_triggers_know_no_adapter(path: str) -> None:
     """They get the adapters from `Services`, so that a test hands in fakes."""
     adapters = [
         "reelkeeper.records.tables", "reelkeeper.records.memory", "reelkeeper.records.rows", "reelkeeper.clips.blobs",
         "reelkeeper.clips.memory", "reelkeeper.clips.signing", "reelkeeper.providers.http",
-        "reelkeeper.providers.azure_jobs", "reelkeeper.providers.memory",
+        "reelkeeper.providers.azure_jobs", "reelkeeper.providers.openai_videos", "reelkeeper.providers.memory",
+        "reelkeeper.providers.auth", "reelkeeper.providers.outbound", "reelkeeper.providers.session",
     ]  # fmt: skip
     assert [name for name in imports(parse(path)) if below(name, adapters)] == []
 
@@ -151,7 +162,7 @@ def test_production_never_imports_tools(path: str) -> None:
     """What is not deployed cannot be needed, and nothing depends on the layers above it."""
     forbidden = ["emulator", "tests", "bench", "dev", "pytest", "world"]
     if path.startswith("reelkeeper/"):
-        forbidden += ["activities", "orchestrators", "triggers", "function_app", "azure.functions"]
+        forbidden += ["activities", "entities", "orchestrators", "triggers", "function_app", "azure.functions"]
     names = list(imports(parse(path)))
     assert [name for name in names if below(name, forbidden) or name.startswith(".")] == []
 

@@ -62,7 +62,10 @@ def read_body(content_type: str, raw: bytes) -> GenerateBody:
 
 
 def to_request(body: GenerateBody, provider: Provider) -> JobRequest:
-    """The request with the provider's word on it. Raises RequestRefused (400) naming what the provider allows."""
+    """The request as this provider can serve it, with a size and a length that it offers where none is given.
+
+    Raises RequestRefused (400) naming what the provider allows.
+    """
     errors = []
     if not body.prompt.strip():
         errors.append(FieldError("prompt", "must hold more than blanks"))
@@ -73,16 +76,22 @@ def to_request(body: GenerateBody, provider: Provider) -> JobRequest:
     for key, value in body.metadata.items():
         if not _is_text(key + value):
             errors.append(FieldError(f"metadata.{key}", "must be plain Unicode text"))
+    can = provider.abilities
+    size, seconds = (body.width, body.height), body.n_seconds
+    if "width" not in body.model_fields_set:
+        size = can.usual_size(size)
+    if "n_seconds" not in body.model_fields_set:
+        seconds = can.usual_seconds
     request = JobRequest(
         prompt=body.prompt,
-        width=body.width,
-        height=body.height,
-        n_seconds=body.n_seconds,
+        width=size[0],
+        height=size[1],
+        n_seconds=seconds,
         n_variants=body.n_variants,
         model=provider.model,
         metadata=body.metadata,
     )
-    errors += provider.abilities.refusals(request)
+    errors += can.refusals(request)
     if errors:
         raise refused(*errors)
     return request

@@ -58,13 +58,20 @@ async def generate(
 def _provider(services: Services, name: str | None) -> Provider:
     offered = {provider.name: provider for provider in services.providers.values() if provider.kind == KIND}
     if not offered:
-        detail = "No video provider is configured. Set AZURE_SORA_ENDPOINT and AZURE_API_KEY, then restart the app."
+        detail = (
+            "No video provider is configured. Set AZURE_SORA_ENDPOINT and AZURE_API_KEY, or OPENAI_BASE_URL, or "
+            "PROVIDERS, then restart the app."
+        )
         raise RequestRefused(503, "no_provider", detail)
-    if name is None:
-        return next(iter(offered.values()))
-    if name not in offered:
-        raise refused(FieldError("provider", f"{name!r} is not configured; allowed: {', '.join(offered)}"))
-    return offered[name]
+    living = [one.name for one in offered.values() if not one.terms.retired(services.now())]
+    allowed = f"allowed: {', '.join(living)}" if living else "no other is configured"
+    if name is not None and name not in offered:
+        raise refused(FieldError("provider", f"{name!r} is not configured; {allowed}"))
+    provider = offered[name] if name is not None else next(iter(offered.values()))
+    if provider.name not in living:
+        retired = FieldError("provider", f"{provider.name!r} retired after {provider.terms.retires_on}; {allowed}")
+        raise RequestRefused(400, "model_retired", f"{retired.field}: {retired.message}", (retired,))
+    return provider
 
 
 def _new_job(services: Services, body: GenerateBody, owner: str, provider: Provider) -> Job:

@@ -47,7 +47,7 @@ def status_body(job: Job, links: Links) -> dict[str, Any]:
         "attempts": job.attempts,
         "next_attempt_at": to_iso(job.next_attempt_at),
         "expires_at": to_iso(job.expires_at),
-        "queue_position": None,
+        "queue_position": job.queue_position if job.stage == model.IN_LINE else None,
         "metadata": job.request.metadata,
         "error": _error(job),
         "warning": DOWNLOAD_WARNING if job.status == model.DOWNLOAD_FAILED else job.warning,

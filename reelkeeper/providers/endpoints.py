@@ -6,7 +6,9 @@ import re
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
+AZURE_JOBS, OPENAI_VIDEOS = "azure-jobs", "openai-videos"
 DEFAULT_API_VERSION = "preview"
+AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 
 _NAME = re.compile(r"\w[\w-]*(\.[\w-]+)*\.?", re.ASCII)
 _V1 = re.compile(r"(?i)(.*?/openai/v1)(/.*)?")
@@ -14,9 +16,21 @@ _OPERATION = re.compile(r"(?i)(.*?)/video/generations(/.*)?")
 _RESOURCE = re.compile(r"(?i)|/openai(/deployments(/.*)?)?|/api/projects/.*")
 """Paths that tell which resource is meant, but not where its v1 API is."""
 
+_VIDEOS = re.compile(r"(?i)(.*?)/videos(/.*)?")
+_OTHER_OPERATION = re.compile(r"(?i)(.*?/v1)/(chat|images|models|responses|completions|files|video|audio)(/.*)?")
 
-def parse_endpoint(text: str) -> tuple[str, str]:
-    """Base URL (no trailing slash) and api-version of a pasted endpoint of the jobs dialect.
+
+def is_azure(url: str) -> bool:
+    """Whether the host is one of Azure's own, where a key has its own header and an identity is known."""
+    return (urlsplit(url).hostname or "").endswith(AZURE_HOSTS)
+
+
+def is_openai(url: str) -> bool:
+    return urlsplit(url).hostname == "api.openai.com"
+
+
+def parse_endpoint(text: str, dialect: str = AZURE_JOBS) -> tuple[str, str]:
+    """Base URL (no trailing slash) and api-version ("" where the dialect has none) of a pasted endpoint.
 
     ``https://r.openai.azure.com``                                     -> ``https://r.openai.azure.com/openai/v1``
     ``https://r.openai.azure.com/openai/v1/``                          -> ``https://r.openai.azure.com/openai/v1``
@@ -24,6 +38,7 @@ def parse_endpoint(text: str) -> tuple[str, str]:
     ``https://h/openai/deployments/d/video/generations/jobs``          -> ``https://h/openai/deployments/d``
     ``https://r.services.ai.azure.com/api/projects/p``                 -> ``https://r.services.ai.azure.com/openai/v1``
 
+    In the videos dialect a bare host means ``/v1`` (Azure: ``/openai/v1``), and ``.../v1/videos/...`` its ``/v1``.
     Another path is taken as the base as it is (a gateway). Raises ValueError with the rest of a sentence that starts
     with the setting's name; the text itself is not repeated, it could hold a key.
     """
@@ -49,12 +64,22 @@ def parse_endpoint(text: str) -> tuple[str, str]:
     if port not in (None, 443 if parts.scheme == "https" else 80):
         host = f"{host}:{port}"
     query = {name.lower(): values[0].strip() for name, values in parse_qs(parts.query).items()}
-    return f"{parts.scheme}://{host}{_base_path(parts.path)}", query.get("api-version") or DEFAULT_API_VERSION
+    path = re.sub("/{2,}", "/", parts.path).rstrip("/")
+    if dialect == OPENAI_VIDEOS:
+        return f"{parts.scheme}://{host}{_videos_path(path, is_azure(text))}", ""
+    return f"{parts.scheme}://{host}{_jobs_path(path)}", query.get("api-version") or DEFAULT_API_VERSION
 
 
-def _base_path(path: str) -> str:
-    path = re.sub("/{2,}", "/", path).rstrip("/")
+def _jobs_path(path: str) -> str:
     if found := _V1.fullmatch(path) or _OPERATION.fullmatch(path):
         path = found[1]
         return "/openai/v1" if path.lower().startswith("/api/projects/") else path
     return "/openai/v1" if _RESOURCE.fullmatch(path) else path
+
+
+def _videos_path(path: str, azure: bool) -> str:
+    if azure:
+        return "/openai/v1"
+    if found := _V1.fullmatch(path) or _VIDEOS.fullmatch(path) or _OTHER_OPERATION.fullmatch(path):
+        return found[1]
+    return {"": "/v1", "/openai": "/openai/v1"}.get(path.lower(), path)

@@ -12,7 +12,7 @@ from types import TracebackType
 from reelkeeper.errors import ADVICE, Fault, ProviderError
 from reelkeeper.model import JobRequest, Output, Task
 from reelkeeper.providers.azure_jobs import ABILITIES
-from reelkeeper.providers.base import Content
+from reelkeeper.providers.base import Content, Terms
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(range(256)) * 64
 PICTURE = b"\xff\xd8\xff\xe0" + bytes(64)
@@ -36,12 +36,16 @@ class MemoryProvider:
     instead of answering. `files`: the bytes of each output; `cut_at`: the next download breaks off after this many;
     `ranges`: whether it can begin in the middle. `opened_at`: the offset that each download asked for.
     `keeps`: how long from its creation it says to keep a task, None when it does not say.
-    `silence`: the Retry-After of the next look. `lose_answer`: the next submit makes its task, but is not answered.
+    `silence`: the Retry-After of the next look; `progress`: the percent that looks report.
+    `lose_answer`: the next submit makes its task, but is not answered.
     """
 
     kind = "videos"
+    dialect = "memory"
+    host = "memory"
     model = "sora"
     abilities = ABILITIES
+    terms = Terms()
 
     def __init__(self, now: Callable[[], datetime], name: str = "sora") -> None:
         self.name, self.place = name, f"memory {name}"
@@ -54,6 +58,7 @@ class MemoryProvider:
         self.lose_answer = False
         self.keeps: timedelta | None = timedelta(hours=24)
         self.silence: float | None = None
+        self.progress: int | None = None
         self.media_type = "video/mp4"
         self.opened_at: list[int] = []
         self._now, self._numbers, self._lock = now, itertools.count(1), threading.Lock()
@@ -103,7 +108,7 @@ class MemoryProvider:
         if task_id not in self._tasks:
             raise refusal("task_lost")
         silence, self.silence = self.silence, None
-        return replace(self._tasks[task_id], retry_after=silence)
+        return replace(self._tasks[task_id], retry_after=silence, progress=self.progress)
 
     def open_output(self, output: Output, offset: int = 0) -> Content:
         self._raise_planned("open_output")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+sys.path.extend([str(Path(__file__).parent), str(Path(__file__).parents[1] / "fakes")])
 
 from world import World
 

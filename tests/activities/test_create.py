@@ -10,9 +10,9 @@ import pytest
 from world import START, World
 
 from reelkeeper import model, policy
-from reelkeeper.errors import ProviderError, RecordConflict
+from reelkeeper.errors import RecordConflict
 from reelkeeper.model import Job, JobRequest, Task
-from reelkeeper.providers.memory import MemoryProvider, refusal
+from reelkeeper.providers.memory import refusal
 
 
 def break_off_before_the_task_is_written(world: World) -> None:
@@ -32,6 +32,7 @@ def test_a_new_job_gets_its_task(world: World) -> None:
     assert world.create(job) == {"next": "watch"}
     now = world.now_as(job)
     assert (now.status, now.task_id, now.place) == (model.GENERATING, "task_1", "memory sora")
+    assert world.services.claims.claim("memory sora", "task_1", "another") == f"{job.job_id}/1"
     assert (now.creates, now.attempts, now.fault, now.stage) == (1, 0, None, "queued")
     assert now.generating_since == START
     assert now.expires_at == START + timedelta(hours=24)
@@ -51,6 +52,9 @@ def test_the_record_says_submitting_before_the_post(world: World) -> None:
     world.provider.submit = submit_and_look  # type: ignore[method-assign]
     world.create(job)
     assert [(job.status, job.stage, job.submitting_since) for job in seen] == [("submitting", "submitting", START)]
+    assert [(job.place, bool(job.submit_run), job.attempts, job.task_id) for job in seen] == [
+        ("memory sora", True, 1, None)
+    ]
 
 
 def test_creating_again_and_again_pays_once(world: World) -> None:
@@ -114,6 +118,8 @@ def test_a_provider_taken_out_of_the_settings_fails_the_job(world: World) -> Non
     job = world.record()
     world.services.providers.clear()
     answer = world.create(job)
+    assert world.create(job) == answer
+    assert world.now_as(job) == job
     assert (answer["next"], answer["status"], answer["fault"]["code"]) == ("settle", "failed", "endpoint_not_found")
     assert "'sora'" in answer["fault"]["message"]
 
@@ -130,6 +136,7 @@ def test_a_final_refusal_settles_the_job_at_once(world: World, code: str) -> Non
     answer = world.create(job)
     assert (answer["next"], answer["status"]) == ("settle", "failed")
     assert answer["fault"] == refusal(code).fault.to_dict()
+    assert world.create(job) == answer, "whoever repeats the step gives the same answer"
     assert world.provider.submitted == []
 
 
@@ -149,6 +156,20 @@ def test_a_refusal_that_time_heals_waits(world: World, code: str, retry_after: f
     assert world.watched()[job.job_id].due == again_at + policy.STEP_GRACE
 
 
+def test_nobody_comes_sooner_than_the_provider_asked_for(world: World) -> None:
+    """A job started anew while it waits in the queue waits for the rest of its time, and sends nothing."""
+    job = world.record()
+    world.provider.planned["submit"] = [refusal("rate_limited", retry_after=90)]
+    world.create(job)
+    before = world.now_as(job)
+    world.clock.advance(seconds=40)
+    assert world.create(job) == {"next": "wait", "seconds": 50}
+    assert world.now_as(job) == before
+    assert world.watched()[job.job_id].due == START + timedelta(seconds=90) + policy.STEP_GRACE
+    world.clock.advance(seconds=50)
+    assert world.create(job) == {"next": "watch"}
+
+
 @pytest.mark.parametrize("code", ["rate_limited", "too_many_running"])
 def test_waiting_for_a_turn_costs_no_attempt(world: World, code: str) -> None:
     """A hundred refusals for want of room, and the job still goes through."""
@@ -163,24 +184,13 @@ def test_waiting_for_a_turn_costs_no_attempt(world: World, code: str) -> None:
 
 def test_a_provider_that_fails_is_asked_five_times(world: World) -> None:
     """The waits double, and the fifth refusal is the answer."""
-    job = world.record()
+    job, answers = world.record(), []
     world.provider.planned["submit"] = [refusal("provider_error") for _ in range(9)]
-    answers = [world.create(job) for _ in range(policy.MAX_CREATE_TRIES)]
+    for _ in range(policy.MAX_CREATE_TRIES):
+        answers.append(world.create(job))
+        world.clock.advance(seconds=answers[-1].get("seconds", 0))
     assert [answer.get("seconds") for answer in answers] == [5, 10, 20, 40, None]
     assert (answers[-1]["next"], answers[-1]["fault"]["code"]) == ("settle", "provider_error")
-
-
-def test_runs_that_break_off_behind_the_post_are_bounded(world: World) -> None:
-    """However often a worker dies between the POST and the write, the provider is paid a handful of times at most."""
-    job = world.record()
-
-    break_off_before_the_task_is_written(world)
-    for _ in range(policy.MAX_CREATE_TRIES):
-        with pytest.raises(RecordConflict):
-            world.create(job)
-    answer = world.create(job)
-    assert (answer["next"], answer["status"], answer["fault"]["code"]) == ("settle", "failed", "provider_error")
-    assert len(world.provider.submitted) == policy.MAX_CREATE_TRIES
 
 
 def test_a_queue_without_end_ends_at_the_deadline() -> None:
@@ -189,8 +199,8 @@ def test_a_queue_without_end_ends_at_the_deadline() -> None:
     job = world.record()
     world.provider.planned["submit"] = [refusal("too_many_running"), refusal("too_many_running")]
     world.clock.advance(hours=2)
-    assert world.create(job)["next"] == "wait"
-    world.clock.advance(seconds=1)
+    assert world.create(job) == {"next": "wait", "seconds": 15}
+    world.clock.advance(seconds=15)
     assert world.create(job)["fault"]["code"] == "too_many_running"
 
 
@@ -202,57 +212,3 @@ def test_the_log_names_the_paid_task_before_the_record_does(world: World, caplog
     with pytest.raises(RecordConflict):
         world.create(job)
     assert f"job {job.job_id}: task task_1 created at sora" in caplog.text
-
-
-class Racing(MemoryProvider):
-    """Lets a second run of the same step go first, in the middle of the first one's POST."""
-
-    def __init__(self, world: World, job: Job) -> None:
-        super().__init__(world.clock.now)
-        self.rival: Any = lambda: world.create(job)
-        self.answer: ProviderError | None = None
-
-    def submit(self, request: JobRequest) -> Task:
-        if self.rival is not None:
-            rival, self.rival = self.rival, None
-            rival()
-            if self.answer:
-                raise self.answer
-        return super().submit(request)
-
-
-def test_of_two_runs_at_once_the_first_task_stays(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """The record never changes from one paid task to another, and the log names the second one."""
-    job = world.record()
-    world.services.providers["sora"] = racing = Racing(world, job)
-    assert world.create(job) == {"next": "watch"}
-    assert world.now_as(job).task_id == "task_1"
-    assert len(racing.submitted) == 2
-    assert "goes on with task task_1; task task_2 is a second one" in caplog.text
-
-
-@pytest.mark.parametrize("code", ["invalid_request", "provider_error", "rate_limited"])
-def test_a_refusal_does_not_undo_what_a_rival_achieved(world: World, code: str) -> None:
-    """The refused run neither fails nor queues a job whose task another run has paid for."""
-    job = world.record()
-    world.services.providers["sora"] = racing = Racing(world, job)
-    racing.answer = refusal(code)
-    assert world.create(job)["next"] in ("watch", "wait")
-    now = world.now_as(job)
-    assert (now.status, now.task_id) == ("generating", "task_1")
-
-
-def test_an_accepted_task_is_kept_though_a_rival_was_refused(world: World) -> None:
-    """The rival put the job back into the queue; the paid task counts all the same."""
-    job = world.record()
-    world.services.providers["sora"] = racing = Racing(world, job)
-    racing.planned["submit"] = []
-    rival = racing.rival
-
-    def refused() -> None:
-        racing.planned["submit"] = [refusal("rate_limited")]
-        rival()
-
-    racing.rival = refused
-    assert world.create(job) == {"next": "watch"}
-    assert (world.now_as(job).status, world.now_as(job).task_id) == ("generating", "task_1")

@@ -36,6 +36,8 @@ def test_every_line_names_the_job_and_none_a_secret(world: World, caplog: pytest
     caplog.set_level(logging.DEBUG)
     quoting = {"error": {"code": "x", "message": f"Bad key {KEY}, see {SIGNED}"}}
     responses.post(f"{BASE}/jobs", json=quoting, status=503)
+    responses.get(f"{BASE}/jobs", json=quoting, status=503)
+    responses.get(f"{BASE}/jobs", json={"data": [], "has_more": False})
     responses.post(f"{BASE}/jobs", json=task("queued"), status=201)
     responses.get(f"{BASE}/jobs/task_9", json=quoting, status=401)
     responses.get(f"{BASE}/jobs/task_9", json=task("succeeded", [{"id": "gen_1"}]))
@@ -44,9 +46,11 @@ def test_every_line_names_the_job_and_none_a_secret(world: World, caplog: pytest
     responses.get("https://cdn.example/file.mp4", body=VIDEO, content_type="video/mp4")
     responses.get(f"{BASE}/gen_1/content/thumbnail", body=PICTURE, content_type="image/jpeg")
 
-    job = world.record()
-    answers = [world.create(job), world.create(job), world.poll(job), world.poll(job)]
-    assert [answer["next"] for answer in answers] == ["wait", "watch", "poll", "keep"]
+    job, answers = world.record(), []
+    for step in (world.create, world.create, world.create, world.create, world.poll, world.poll):
+        answers.append(step(job))
+        world.clock.advance(seconds=answers[-1].get("seconds", 0))
+    assert [answer["next"] for answer in answers] == ["wait", "wait", "wait", "watch", "poll", "keep"]
     failed = world.download(job)
     assert failed["fault"]["code"] == "provider_error"
     assert world.settle(job, kept=[{"index": 0, "fault": failed["fault"]}]) == {"status": "download_failed"}

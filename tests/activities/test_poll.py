@@ -187,7 +187,7 @@ def test_an_old_look_does_not_touch_the_next_task(world: World) -> None:
     def look_late(task_id: str) -> Any:
         world.provider.fail(task_id, "provider_error")
         world.provider.look = look  # type: ignore[method-assign]
-        world.poll(job)
+        world.clock.advance(seconds=world.poll(job)["seconds"])
         world.create(job)
         raise refusal("rate_limited")
 
@@ -220,7 +220,7 @@ def test_another_answer_in_between_starts_the_count_anew(world: World, between: 
 @pytest.mark.parametrize("code", ["provider_error", "invalid_credentials", "rate_limited", "invalid_request"])
 def test_an_unreachable_provider_does_not_end_a_paid_job(world: World, code: str) -> None:
     """Almost a day of refusals, and the job is still watched; its record tells the trouble."""
-    job, work = world.generating(), {}
+    job, work = world.generating(), dict[str, Any]()
     while world.clock.now() - START < timedelta(hours=23):
         work = poll_until(world, job, work, [code])
         assert work["next"] == "poll"
@@ -289,14 +289,49 @@ def test_a_success_seen_after_the_expiry_still_counts(world: World) -> None:
     assert world.poll(job)["next"] == "keep"
 
 
-def test_our_own_deadline_ends_the_watch() -> None:
-    """A task that runs for longer than JOB_DEADLINE_HOURS is given up."""
+@pytest.mark.parametrize("refused", [False, True])
+def test_our_own_deadline_ends_the_watch_of_a_task_without_an_expiry(refused: bool) -> None:
+    """Where the provider names none, a task that runs for longer than JOB_DEADLINE_HOURS is given up."""
     world = World(JOB_DEADLINE_HOURS="1.5")
+    world.provider.keeps = None
     job = world.generating()
+    assert job.expires_at == START + timedelta(hours=1.5)
     world.clock.advance(minutes=89)
     assert world.poll(job)["next"] == "poll"
     world.clock.advance(minutes=1)
+    world.provider.planned["look"] = [refusal("provider_error")] * refused
     assert world.poll(job)["status"] == "expired"
+
+
+def test_our_own_deadline_does_not_cut_the_provider_s_time_short() -> None:
+    """An expiry that the provider names counts, longer or shorter: what it still keeps is watched."""
+    world = World(JOB_DEADLINE_HOURS="1.5")
+    job = world.generating()
+    world.clock.advance(hours=23)
+    assert world.poll(job)["next"] == "poll"
+    world.clock.advance(hours=1)
+    assert world.poll(job)["status"] == "expired"
+
+
+def test_a_success_without_an_expiry_is_kept_for_the_deadline() -> None:
+    """The files of a task whose end nobody names are fetched until JOB_DEADLINE_HOURS after its creation."""
+    world = World(JOB_DEADLINE_HOURS="30")
+    world.provider.keeps = None
+    job = world.generating()
+    world.clock.advance(hours=1)
+    world.provider.finish(str(job.task_id))
+    world.poll(job)
+    assert world.now_as(job).expires_at == START + timedelta(hours=30)
+
+
+@pytest.mark.parametrize("status", [model.SUBMITTING, model.SUBMIT_UNKNOWN, model.QUEUED])
+def test_a_task_that_is_not_held_yet_is_not_watched(world: World, status: str) -> None:
+    """It may be another job's: a watch that outlived its task hands over to `create`, without a look."""
+    job = world.force(world.generating(), status=status)
+    world.provider.planned["look"] = [refusal("task_lost")]
+    assert world.poll(job) == {"next": "wait", "seconds": 0}
+    assert len(world.provider.planned["look"]) == 1
+    assert world.now_as(job) == job
 
 
 def test_the_deadline_counts_from_the_task_not_from_the_queue(world: World) -> None:

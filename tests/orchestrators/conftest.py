@@ -13,6 +13,7 @@ from typing import Any
 import azure.durable_functions as df
 import pytest
 
+from activities.admit import admit_job
 from activities.create import create_task
 from activities.download import download_part
 from activities.poll import poll_task
@@ -20,10 +21,12 @@ from activities.settle import settle_job
 from activities.store import store_part
 from emulator.functions.clock import VirtualClock
 from emulator.functions.engine import Engine
+from entities.gate import keep_gate
 from orchestrators.keep import keep
 from orchestrators.render import render
 from orchestrators.watch import watch
 from reelkeeper import names, policy
+from reelkeeper.admission import only_admitted
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import Job, JobRequest
 from reelkeeper.providers.memory import MemoryProvider
@@ -45,7 +48,8 @@ OWNER = "ada"
 
 ORCHESTRATORS = {body.__name__: df.Orchestrator.create(body) for body in (render, watch, keep)}
 ACTIVITIES = {
-    "create": create_task,
+    "admit": admit_job,
+    "create": only_admitted(create_task),
     "poll": poll_task,
     "download": download_part,
     "store": store_part,
@@ -54,7 +58,8 @@ ACTIVITIES = {
 
 
 class Stage:
-    """`generation_seconds`: how long the provider takes; `calls`: (seconds since start, activity, input) in order."""
+    """`generation_seconds`: how long the provider takes; `calls`: (seconds since start, activity, input) in order;
+    `said`: the operations at the gate, in order."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = VirtualClock(START)
@@ -73,19 +78,23 @@ class Stage:
         self.calls: list[tuple[float, str, dict[str, Any]]] = []
         self.generation_seconds: float | None = 20.0
         self.failing: dict[str, list[Exception]] = {}
+        self.said: list[str] = []
         self.folder = folder
         self.engine = self._new_engine()
 
     # What the engine runs
 
     def has(self, kind: str, name: str) -> bool:
-        return name in (ACTIVITIES if kind == "activityTrigger" else ORCHESTRATORS)
+        known = {"activityTrigger": ACTIVITIES, "orchestrationTrigger": ORCHESTRATORS, "entityTrigger": ["gate"]}
+        return name in known[kind]
 
     def orchestrator(self, name: str, context_json: str) -> str:
         return ORCHESTRATORS[name](SimpleNamespace(body=context_json))
 
     def entity(self, name: str, context_json: str) -> str:
-        raise LookupError(name)
+        self.said += [one["name"] for one in json.loads(context_json)["batch"]]
+        answer: str = df.Entity.create(lambda context: keep_gate(self.services, context))(context_json)
+        return answer
 
     def activity(self, name: str, input_text: str | None, instance_id: str) -> str | None:
         work = json.loads(input_text or "null")
@@ -101,25 +110,25 @@ class Stage:
     def seconds(self) -> float:
         return (self.clock.now() - START).total_seconds()
 
-    def submit(self, **changes: Any) -> str:
+    def submit(self, owner: str = OWNER, **changes: Any) -> str:
         """Record a job as `generate` does and start `render`."""
         now = self.clock.now()
         request = JobRequest(
             **{"prompt": "a boat", "width": 480, "height": 480, "n_seconds": 5, "n_variants": 1, "model": "sora"}
             | changes
         )
-        job = Job(names.new_job_id(now), OWNER, "videos", request, "sora", created_at=now, updated_at=now)
-        self.services.watchdog.watch(Watch(job.job_id, OWNER, "videos", now + policy.START_GRACE))
+        job = Job(names.new_job_id(now), owner, "videos", request, "sora", created_at=now, updated_at=now)
+        self.services.watchdog.watch(Watch(job.job_id, owner, "videos", now + policy.START_GRACE))
         self.services.jobs.insert(job)
-        self.start(job.job_id)
+        self.start(job.job_id, owner)
         return job.job_id
 
-    def start(self, job_id: str) -> None:
-        text = json.dumps(json.dumps({"owner": OWNER, "job_id": job_id}))
+    def start(self, job_id: str, owner: str = OWNER) -> None:
+        text = json.dumps(json.dumps({"owner": owner, "job_id": job_id}))
         self.engine.start_instance("render", job_id, text)
 
-    def job(self, job_id: str) -> Job:
-        found = self.services.jobs.get(OWNER, job_id)
+    def job(self, job_id: str, owner: str = OWNER) -> Job:
+        found = self.services.jobs.get(owner, job_id)
         assert found is not None
         return found
 

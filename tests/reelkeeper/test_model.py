@@ -50,6 +50,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "clips": st.lists(CLIP, max_size=3).map(tuple),
     "attempts": NUMBER,
     "creates": NUMBER,
+    "submit_run": st.none() | TEXT,
     "submitting_since": st.none() | MOMENT,
     "generating_since": st.none() | MOMENT,
     "expires_at": st.none() | MOMENT,
@@ -57,6 +58,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "finished_at": st.none() | MOMENT,
     "fault": st.none() | FAULT,
     "warning": st.none() | TEXT,
+    "queue_position": st.none() | NUMBER,
 }
 JOBS = st.builds(Job, **FIELDS)
 

@@ -122,6 +122,14 @@ def test_a_refused_create_waits_by_its_kind(code: str, attempts: int, retry_afte
     assert policy.create_wait(code, attempts, retry_after) == wait
 
 
+@given(st.timedeltas(min_value=timedelta(hours=-1), max_value=timedelta(days=30)), st.floats(0.01, 720))
+def test_a_task_is_kept_as_long_as_the_provider_says(left: timedelta, hours: float) -> None:
+    """JOB_DEADLINE_HOURS counts, from the task's creation, only where the provider names no end."""
+    deadline = timedelta(hours=hours)
+    assert policy.kept_until(NOW + left, NOW, deadline) == NOW + left
+    assert policy.kept_until(None, NOW, deadline) == NOW + deadline
+
+
 def test_downloads_back_off_from_five_minutes_to_four_hours() -> None:
     """5, 15, 45 min, 2 h 15, then 4 h for ever, when the provider keeps the file long enough."""
     far = NOW + timedelta(days=90)

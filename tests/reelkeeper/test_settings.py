@@ -37,6 +37,7 @@ def test_storage_alone_is_enough() -> None:
     settings = read()
     assert (settings.container, settings.sweep_schedule) == ("media", "0 */5 * * * *")
     assert settings.deadline == timedelta(hours=24)
+    assert settings.submit_grace == timedelta(seconds=60)
     assert settings.providers == ()
     assert settings.storage.connection_string == STORAGE
 
@@ -44,7 +45,7 @@ def test_storage_alone_is_enough() -> None:
 def test_blank_settings_count_as_absent() -> None:
     """A portal and local.settings.json leave empty values behind; they mean the default."""
     names = ("MEDIA_STORAGE", "MEDIA_CONTAINER", "SWEEP_SCHEDULE", "JOB_DEADLINE_HOURS", "AUTH_MODE", "SORA_MODEL")
-    blank = dict.fromkeys([*names, *SORA], "  ")
+    blank = dict.fromkeys([*names, "SUBMIT_GRACE_SECONDS", *SORA], "  ")
     assert read(**blank) == read()
 
 
@@ -58,6 +59,29 @@ def test_two_settings_make_a_provider() -> None:
     assert named.model == "my deployment"
 
 
+@pytest.mark.parametrize("grace", [1, 7.5, 60, 600])
+def test_a_create_is_over_well_before_the_grace_period(grace: float) -> None:
+    """It may begin a quarter into the grace period and takes 0.6 of it: a sixth part is left for clocks and lists."""
+    settings = read(**SORA, SUBMIT_GRACE_SECONDS=f" {grace} ")
+    assert settings.submit_grace == timedelta(seconds=grace)
+    assert settings.providers[0].create_seconds == pytest.approx(0.6 * grace)
+    assert 0.25 * grace + settings.providers[0].create_seconds <= 0.851 * grace
+
+
+def test_an_azure_endpoint_without_a_key_signs_in_by_identity() -> None:
+    """A forgotten key is no mistake there: the app's identity may have the role."""
+    (provider,) = read(AZURE_SORA_ENDPOINT=SORA["AZURE_SORA_ENDPOINT"]).providers
+    assert (provider.auth, provider.api_key) == ("entra", "")
+
+
+def test_providers_of_all_settings_stand_in_one_order() -> None:
+    """The first of its kind is the default; a create of each must be over before it is reconciled."""
+    entry = '[{"name": "wan", "kind": "videos", "dialect": "openai-videos", "base_url": "http://gpu", "model": "w"}]'
+    settings = read(**SORA, OPENAI_BASE_URL="http://h", PROVIDERS=entry, SUBMIT_GRACE_SECONDS="100")
+    assert [provider.name for provider in settings.providers] == ["sora", "openai", "wan"]
+    assert {provider.create_seconds for provider in settings.providers} == {60.0}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -69,6 +93,9 @@ def test_two_settings_make_a_provider() -> None:
         ("JOB_DEADLINE_HOURS", "0.5"),
         ("JOB_DEADLINE_HOURS", "720"),
         ("JOB_DEADLINE_HOURS", "1e2"),
+        ("SUBMIT_GRACE_SECONDS", "1"),
+        ("SUBMIT_GRACE_SECONDS", "2.5"),
+        ("SUBMIT_GRACE_SECONDS", "600"),
         ("SWEEP_SCHEDULE", "*/30 * * * * *"),
         ("SWEEP_SCHEDULE", "*/5 * * * *"),
         ("SWEEP_SCHEDULE", "0 0-10/2,30 9-17 1,15 jan-mar MON-fri"),
@@ -108,6 +135,14 @@ def test_good_values_are_taken(name: str, value: str) -> None:
         ("JOB_DEADLINE_HOURS", "inf"),
         ("JOB_DEADLINE_HOURS", "24h"),
         ("JOB_DEADLINE_HOURS", "1.00:00:00"),
+        ("SUBMIT_GRACE_SECONDS", "0"),
+        ("SUBMIT_GRACE_SECONDS", "0.9"),
+        ("SUBMIT_GRACE_SECONDS", "-60"),
+        ("SUBMIT_GRACE_SECONDS", "600.5"),
+        ("SUBMIT_GRACE_SECONDS", "nan"),
+        ("SUBMIT_GRACE_SECONDS", "inf"),
+        ("SUBMIT_GRACE_SECONDS", "60s"),
+        ("SUBMIT_GRACE_SECONDS", "00:01:00"),
         ("SWEEP_SCHEDULE", "every five minutes or so ok"),
         ("SWEEP_SCHEDULE", "5"),
         ("SWEEP_SCHEDULE", "0 */5 * * * * *"),
@@ -142,7 +177,9 @@ def test_bad_values_stop_the_start_by_name(name: str, value: str) -> None:
     assert refusal({**FULL, name: value}).startswith(name.partition("__")[0])
 
 
-@pytest.mark.parametrize("name", ["MEDIA_CONTAINER", "SWEEP_SCHEDULE", "JOB_DEADLINE_HOURS", "AUTH_MODE"])
+@pytest.mark.parametrize(
+    "name", ["MEDIA_CONTAINER", "SWEEP_SCHEDULE", "JOB_DEADLINE_HOURS", "SUBMIT_GRACE_SECONDS", "AUTH_MODE"]
+)
 @pytest.mark.parametrize("secret", [STORAGE, API_KEY, f"https://h/?sig={KEY}"])
 def test_a_secret_in_the_wrong_setting_is_not_repeated(name: str, secret: str) -> None:
     """Somebody who pastes a key one line too low must not find it in the log."""
@@ -188,7 +225,6 @@ def test_an_address_that_is_no_https_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("env", "named"),
     [
-        ({"AZURE_API_KEY": ""}, "AZURE_API_KEY"),
         ({"AZURE_API_KEY": "two words"}, "AZURE_API_KEY"),
         ({"AZURE_API_KEY": "line\nbreak"}, "AZURE_API_KEY"),
         ({"AZURE_API_KEY": "“quoted”"}, "AZURE_API_KEY"),
@@ -198,6 +234,10 @@ def test_an_address_that_is_no_https_is_refused_by_name() -> None:
         ({"AZURE_SORA_ENDPOINT": f"https://[{API_KEY}"}, "AZURE_SORA_ENDPOINT"),
         ({"AZURE_SORA_ENDPOINT": f"https://user:{API_KEY}@\u2100.example"}, "AZURE_SORA_ENDPOINT"),
         ({"AZURE_SORA_ENDPOINT": API_KEY}, "AZURE_SORA_ENDPOINT"),
+        ({"AZURE_SORA_ENDPOINT": "http://r.openai.azure.com", "AZURE_API_KEY": ""}, "AZURE_SORA_ENDPOINT"),
+        ({"OPENAI_BASE_URL": API_KEY}, "OPENAI_BASE_URL"),
+        ({"PROVIDERS": f"[{API_KEY}]"}, "PROVIDERS"),
+        ({"AZURE_OPENAI_SCOPE": API_KEY}, "AZURE_OPENAI_SCOPE"),
     ],
 )
 def test_a_provider_that_cannot_work_stops_the_start(env: dict[str, str], named: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from reelkeeper.model import JobRequest, Output
 from reelkeeper.providers.azure_jobs import AzureJobs
 from reelkeeper.providers.base import ProviderConfig
+from reelkeeper.providers.openai_videos import OpenAIVideos
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=timezone.utc)
 KEY = "sEcReT/k3y+for=tests"
@@ -127,6 +128,17 @@ def adapter() -> Callable[..., AzureJobs]:
     def make(base_url: str = "https://r.example/openai/v1", api_version: str = "preview", **names: str) -> AzureJobs:
         config = ProviderConfig("sora", "videos", "azure-jobs", base_url, api_version, KEY, "sora")
         return AzureJobs(replace(config, **names), lambda: NOW)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def videos() -> Callable[..., OpenAIVideos]:
+    """An adapter of the videos dialect for a base URL, at NOW; `changes` of its configuration."""
+
+    def make(base_url: str = "https://r.example/v1", **changes: object) -> OpenAIVideos:
+        config = ProviderConfig("wan", "videos", "openai-videos", base_url, "", KEY, "sora-2", auth="bearer")
+        return OpenAIVideos(replace(config, **changes), lambda: NOW)  # type: ignore[arg-type]
 
     return make
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reelkeeper.model import JobRequest, Output
 from reelkeeper.providers.azure_jobs import AzureJobs
-from reelkeeper.providers.endpoints import parse_endpoint
+from reelkeeper.providers.endpoints import is_azure, is_openai, parse_endpoint
 
 Make = Callable[..., AzureJobs]
 BASE = "https://r.openai.azure.com/openai/v1"
@@ -92,6 +92,63 @@ def test_every_pasted_form_gives_the_base_and_the_version(text: str, base_url: s
 
 
 @pytest.mark.parametrize(
+    ("text", "base_url"),
+    [
+        # Azure: whatever names the resource
+        ("https://r.openai.azure.com", BASE),
+        ("https://r.openai.azure.com/openai/", BASE),
+        ("https://r.openai.azure.com/v1", BASE),
+        (f"{BASE}/videos?api-version=preview", BASE),
+        (f"{BASE}/videos/video_1/content", BASE),
+        (f"{BASE}/video/generations/jobs?api-version=preview", BASE),
+        ("https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2025-01-01", BASE),
+        ("https://r.services.ai.azure.com/api/projects/p", "https://r.services.ai.azure.com/openai/v1"),
+        ("https://r.cognitiveservices.azure.com/", "https://r.cognitiveservices.azure.com/openai/v1"),
+        # OpenAI and self-hosted servers
+        ("https://api.openai.com", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1/chat/completions", "https://api.openai.com/v1"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("http://gpu:8000/v1/videos", "http://gpu:8000/v1"),
+        ("http://gpu:8000/v1/videos/video_gen_1/content?variant=video", "http://gpu:8000/v1"),
+        ("http://gpu:8000//v1//models", "http://gpu:8000/v1"),
+        ("http://[::1]:8000/V1/Videos", "http://[::1]:8000/V1"),
+        # gateways
+        ("https://gw.example/openai/v1/videos", "https://gw.example/openai/v1"),
+        ("https://gw.example/openai", "https://gw.example/openai/v1"),
+        ("https://gw.example/team-a/v1/videos", "https://gw.example/team-a/v1"),
+        ("https://gw.example/v3/videos", "https://gw.example/v3"),
+        ("https://gw.example/v1/account/gateway/openai", "https://gw.example/v1/account/gateway/openai"),
+        ("https://gw.example/videos", "https://gw.example"),
+    ],
+)
+def test_the_videos_dialect_has_bases_of_its_own(text: str, base_url: str) -> None:
+    """Without an api-version, and what is then called can be pasted as well."""
+    assert parse_endpoint(text, "openai-videos") == (base_url, "")
+    assert parse_endpoint(f"{base_url}/videos", "openai-videos") == (base_url, "")
+
+
+@pytest.mark.parametrize(
+    ("url", "azure", "openai"),
+    [
+        (BASE, True, False),
+        ("https://R.Cognitiveservices.Azure.com", True, False),
+        ("https://r.services.ai.azure.com:443/x", True, False),
+        ("https://api.openai.com/v1", False, True),
+        ("https://openai.azure.com.evil.example", False, False),
+        ("https://evil.example/r.openai.azure.com", False, False),
+        ("https://xopenai.azure.com", False, False),
+        ("https://api.openai.com.evil.example", False, False),
+        ("http://127.0.0.1:8000", False, False),
+    ],
+)
+def test_a_vendor_is_known_by_its_host(url: str, azure: bool, openai: bool) -> None:
+    """An identity's token goes to Azure's own hosts only, so a look-alike must not be taken for one."""
+    assert (is_azure(url), is_openai(url)) == (azure, openai)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
@@ -129,14 +186,25 @@ def test_every_pasted_form_gives_the_base_and_the_version(text: str, base_url: s
 )
 def test_what_is_no_endpoint_is_refused_without_repeating_it(text: str) -> None:
     """The words go on behind the setting's name, and nothing of the text is in them: it may hold a key."""
-    with pytest.raises(ValueError, match=r"^(is no URL|has a port|must not hold|holds a space).*\.$") as caught:
-        parse_endpoint(text)
+    for dialect in ("azure-jobs", "openai-videos"):
+        with pytest.raises(ValueError, match=r"^(is no URL|has a port|must not hold|holds a space).*\.$") as caught:
+            parse_endpoint(text, dialect)
     assert "hunter2" not in str(caught.value)
     assert "openai.azure" not in str(caught.value)
 
 
 hosts = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,10}(\.[a-zA-Z]{2,5})?(:[1-9][0-9]{0,3})?", fullmatch=True)
-paths = st.lists(st.sampled_from(["", "openai", "v1", "deployments", "d", "video", "generations", "jobs", "x"]))
+paths = st.lists(
+    st.sampled_from(["", "openai", "v1", "deployments", "d", "video", "generations", "jobs", "videos", "x"])
+)
+
+
+@given(st.sampled_from(["http", "https"]), hosts, paths.map("/".join))
+def test_the_videos_url_of_a_base_leads_back_to_it(scheme: str, host: str, path: str) -> None:
+    """The same holds in the videos dialect."""
+    base_url, _ = parse_endpoint(f"{scheme}://{host}/{path}", "openai-videos")
+    assert not base_url.endswith("/")
+    assert parse_endpoint(f"{base_url}/videos/video_1/content", "openai-videos") == (base_url, "")
 
 
 @given(st.sampled_from(["http", "https"]), hosts, paths.map("/".join))

@@ -1,0 +1,143 @@
+"""The submit ledger: what the record says of the one paid POST, as pure steps from one version of a job to the next.
+
+    pending, queued -> begun -> named -> held         the way of a POST that is answered
+                         |        '-> dismissed       the task is another job's: as if the answer were lost
+                         |-> lost -> found (= named) | queued | parked
+                         |-> refused                  for good: settled as failed
+                         '-> queued                   no POST is under way; begun anew later
+
+A *submission* lasts from one `begun` to what decides it. Its run alone may POST. A task is named before it is claimed,
+so that a job never claims two. A step takes the record as it is now and, mostly, the submission it is about; it returns
+the changed job, or None where the record has moved on.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from reelkeeper import model, policy
+from reelkeeper.errors import ADVICE, Fault
+from reelkeeper.model import Job, Task
+
+WAITING = frozenset({model.PENDING, model.QUEUED})
+OPEN = frozenset({model.SUBMITTING, model.SUBMIT_UNKNOWN})
+
+REFUSED, RECONCILING = "refused", "reconciling"
+"""Stages of a submission: its refusal was final; its POST is over and what became of it is not known."""
+
+LIST_PROVES = timedelta(hours=23)
+"""How long a task that is not in the provider's list was never made. Providers forget theirs after 24 hours."""
+
+
+def begun(job: Job, run: str, place: str | None, now: datetime) -> Job | None:
+    """Give the run the right to POST to `place`, if the job waits for that and its time has come."""
+    too_early = job.next_attempt_at is not None and now < job.next_attempt_at
+    if job.status not in WAITING or place is None or job.attempts >= policy.MAX_CREATE_TRIES or too_early:
+        return None
+    mine = {"submit_run": run, "submitting_since": now, "place": place, "attempts": job.attempts + 1}
+    return job.to(model.SUBMITTING, now, stage="submitting", next_attempt_at=None, **mine)
+
+
+def since(job: Job) -> datetime:
+    """When the submission began: nothing of it is older."""
+    return job.submitting_since or job.created_at
+
+
+def may_post(job: Job, now: datetime, grace: timedelta) -> bool:
+    """Whether a POST that starts now, and takes 0.6 of the grace period at most, is over well before its end."""
+    return now <= since(job) + grace / 4
+
+
+def reconcile_at(job: Job, grace: timedelta) -> datetime:
+    """From when on nothing of the POST is under way any more, and its task is in the provider's list."""
+    ready = since(job) + grace
+    return max(ready, job.next_attempt_at or ready) if job.status == model.SUBMITTING else ready
+
+
+def undecided(current: Job, submission: Job) -> bool:
+    """Whether the record still is about this submission, with nothing known of its outcome."""
+    same = (current.submit_run, current.submitting_since) == (submission.submit_run, submission.submitting_since)
+    return same and current.status in OPEN and current.task_id is None and current.stage != REFUSED
+
+
+def holder(job: Job) -> str:
+    """Whom the claim of the named task is for: a job's first task, second... One that failed is not found again."""
+    return f"{job.job_id}/{job.creates}"
+
+
+def named(current: Job, task: Task, place: str, now: datetime, deadline: timedelta) -> Job | None:
+    """Write down the task that the POST made, whatever else has happened: it is paid for. Not yet held."""
+    if current.task_id or current.status not in WAITING | OPEN:
+        return None
+    # no later than now and no earlier than its POST, whatever the provider's clock says
+    started = max(since(current), min(task.created_at, now))
+    end = policy.kept_until(task.expires_at, started, deadline)
+    known = {"task_id": task.task_id, "place": place, "creates": current.creates + 1}
+    times = {"generating_since": started, "expires_at": end, "next_attempt_at": None}
+    return current.to(model.SUBMITTING, now, stage=task.stage, **known, **times)
+
+
+def found(current: Job, submission: Job, task: Task, place: str, now: datetime, deadline: timedelta) -> Job | None:
+    """Write down a task of the provider's list that may be this submission's. Not yet held: it may be another job's."""
+    return named(current, task, place, now, deadline) if undecided(current, submission) else None
+
+
+def held(current: Job, claimer: Job, now: datetime) -> Job | None:
+    """The named task is claimed for this job: go on to watch it."""
+    if not _names(current, claimer):
+        return None
+    return current.to(model.GENERATING, now, attempts=0, next_attempt_at=None, fault=None)
+
+
+def dismissed(current: Job, claimer: Job, now: datetime, again_at: datetime) -> Job | None:
+    """The named task is another job's: go on as one whose answer was lost."""
+    if not _names(current, claimer):
+        return None
+    forgotten = {"task_id": None, "expires_at": None, "generating_since": None, "creates": current.creates - 1}
+    return current.to(model.SUBMITTING, now, stage=RECONCILING, next_attempt_at=again_at, **forgotten)
+
+
+def _names(current: Job, claimer: Job) -> bool:
+    same = (current.task_id, current.creates) == (claimer.task_id, claimer.creates)
+    return same and current.status == model.SUBMITTING
+
+
+def lost(current: Job, submission: Job, now: datetime, again_at: datetime, fault: Fault) -> Job | None:
+    """The POST is over without an answer: reconcile it at `again_at`."""
+    if not undecided(current, submission):
+        return None
+    return current.to(current.status, now, stage=RECONCILING, next_attempt_at=again_at, fault=fault)
+
+
+def troubled(current: Job, submission: Job, now: datetime, fault: Fault) -> Job | None:
+    """The provider cannot be asked: let the status tell why, once."""
+    said = current.fault and (current.fault.code, current.fault.message)
+    told = said == (fault.code, fault.message) and current.stage == RECONCILING
+    if told or current.status != model.SUBMITTING or not undecided(current, submission):
+        return None
+    return current.to(model.SUBMITTING, now, stage=RECONCILING, fault=fault)
+
+
+def refused(current: Job, submission: Job, now: datetime, fault: Fault) -> Job | None:
+    """No repetition will help: whoever comes next gives the same answer without asking."""
+    if not undecided(current, submission):
+        return None
+    return current.to(model.SUBMITTING, now, stage=REFUSED, fault=fault)
+
+
+def queued(
+    current: Job, submission: Job, now: datetime, again_at: datetime, attempts: int, fault: Fault | None
+) -> Job | None:
+    """The POST had no effect, or never was: nobody may POST before the next `begun`."""
+    if not undecided(current, submission):
+        return None
+    rest = {"attempts": attempts, "next_attempt_at": again_at, "submit_run": None, "fault": fault}
+    return current.to(model.SUBMITTING, now).to(model.QUEUED, now, stage="waiting", **rest)
+
+
+def parked(current: Job, submission: Job, now: datetime, again_at: datetime) -> Job | None:
+    """Nobody can tell whether the job is paid for: hold it for a person."""
+    if not undecided(current, submission):
+        return None
+    fault = Fault("submit_unknown", ADVICE["submit_unknown"])
+    return current.to(model.SUBMIT_UNKNOWN, now, stage="parked", next_attempt_at=again_at, fault=fault)

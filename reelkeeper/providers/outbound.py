@@ -1,0 +1,177 @@
+"""Where a provider may send us: the rule for redirects, and for addresses that its answers hold.
+
+1. By its form: https, or plain http where the provider itself is reached by plain http.
+2. By the address that is really connected to, so that a name which resolves differently the next time helps nobody:
+   public ones, and private ones only for a provider that is itself at a private address.
+The provider's own host is always allowed: whoever configured it vouches for it. Through a proxy it is the proxy that
+connects; then the name's addresses are looked at beforehand, as far as they resolve here.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from reelkeeper.providers.session import POOL_SIZE
+
+Address = IPv4Address | IPv6Address
+Resolve = Callable[[str], list[str]]
+
+PLATFORM = ip_address("168.63.129.16")
+"""Azure's own agent endpoint: a public number that reaches into the machine's host."""
+
+NAT64 = IPv6Network("64:ff9b::/96")
+
+
+class AddressRefused(Exception):
+    """The rule does not allow to connect there. The message is for the person, without the address."""
+
+
+def resolve(host: str) -> list[str]:
+    """Every address of a host name or literal. Raises OSError when there is none."""
+    return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)))
+
+
+def is_private(address: str) -> bool:
+    """Whether the address is none of the public internet: private, loopback, shared, reserved..."""
+    ip = _plain(address)
+    odd = ip == PLATFORM or ip.is_multicast or ip.is_reserved
+    return odd or not ip.is_global or (isinstance(ip, IPv6Address) and ip.is_site_local)
+
+
+def is_of_machine(address: str) -> bool:
+    """Whether no file of anybody can be there: metadata services, "this host", groups."""
+    ip = _plain(address)
+    return ip == PLATFORM or ip.is_link_local or ip.is_unspecified or ip.is_multicast
+
+
+class Outbound:
+    """The rule for one provider. `resolve` is handed in by tests."""
+
+    def __init__(self, base_url: str, resolve: Resolve = resolve) -> None:
+        parts = urlsplit(base_url)
+        self._plain_http, self._host, self.resolve = parts.scheme == "http", parts.hostname or "", resolve
+
+    def check_form(self, url: str) -> None:
+        """Raises AddressRefused, or ValueError for what is no address at all."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            raise ValueError("no http address")
+        if parts.scheme == "http" and not (self._plain_http and (self._is_own(parts.hostname) or self._is_inside())):
+            raise AddressRefused("It leads to an address without https.")
+
+    def check_address(self, host: str, address: str, tls: bool) -> None:
+        """Raises AddressRefused when `host` is at an `address` that this provider has no business with."""
+        if self._is_own(host):
+            return
+        if not is_private(address):
+            if not tls:  # plain http was let pass for the sake of the private network only
+                raise AddressRefused("It leads to an address without https.")
+        elif is_of_machine(address) or not self._is_inside():
+            raise AddressRefused("It leads to a private address.")
+
+    def adapter(self) -> HTTPAdapter:
+        """A transport that connects only where `check_address` allows."""
+        return _CheckingAdapter(self)
+
+    def _is_own(self, host: str) -> bool:
+        return host.rstrip(".").lower() == self._host.rstrip(".")
+
+    def _is_inside(self) -> bool:
+        """Whether the provider itself is at a private address."""
+        try:
+            return all(is_private(address) for address in self.resolve(self._host))
+        except OSError:
+            return False
+
+
+class _CheckingAdapter(HTTPAdapter):
+    def __init__(self, rule: Outbound) -> None:
+        self._rule = rule
+        super().__init__(pool_maxsize=POOL_SIZE)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._rule)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        parts = urlsplit(request.url or "")
+        if select_proxy(request.url or "", proxies):
+            for address in self._addresses(parts.hostname or ""):
+                self._rule.check_address(parts.hostname or "", address, parts.scheme == "https")
+        return super().send(request, stream, timeout, verify, cert, proxies)
+
+    def _addresses(self, host: str) -> list[str]:
+        try:
+            return self._rule.resolve(host)
+        except OSError:
+            return []
+
+
+def _pools(rule: Outbound) -> dict[str, type[HTTPConnectionPool]]:
+    class Http(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connect(rule, self, super()._new_conn, tls=False)
+
+    class Https(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connect(rule, self, super()._new_conn, tls=True)
+
+    class HttpPool(HTTPConnectionPool):
+        ConnectionCls = Http
+
+    class HttpsPool(HTTPSConnectionPool):
+        ConnectionCls = Https
+
+    return {"http": HttpPool, "https": HttpsPool}
+
+
+def _connect(
+    rule: Outbound, connection: HTTPConnection, connect: Callable[[], socket.socket], *, tls: bool
+) -> socket.socket:
+    """Connect to an address that was checked, not to whatever the name resolves to a moment later."""
+    name = connection._dns_host
+    host = name.strip("[]")
+    try:
+        addresses = rule.resolve(host)
+    except OSError as error:
+        raise NameResolutionError(connection.host, connection, socket.gaierror(str(error))) from error
+    for address in addresses:
+        rule.check_address(host, address, tls)
+    try:
+        while True:
+            connection._dns_host = addresses.pop(0)
+            try:
+                return connect()
+            except (NewConnectionError, ConnectTimeoutError):
+                if not addresses:
+                    raise
+    finally:
+        connection._dns_host = name  # TLS and the Host header go by the name
+
+
+def _plain(address: str) -> Address:
+    """The address without its zone; of one that carries an IPv4 address inside, that one."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        inside = ip.ipv4_mapped or ip.sixtofour or (IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else None)
+        return inside or ip
+    return ip

@@ -1,0 +1,148 @@
+"""The matrix: one job per named point, all held there at once, then one blow for all of them.
+
+1. Start the app with an order for every job, submit all, and let the tasks run until every job was looked at.
+2. Let the tasks succeed; wait until every job stands at its point.
+3. Strike: `killed`, `hub_lost` or `overtaken`.
+4. Wait until all are completed, then compare records, provider and storage job by job.
+The points of the sweep take a kill each, because one sweep looks after all jobs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from points import BLOCK_BYTES, DUE, LEFTOVER, ORPHAN, VIDEO_BYTES, points
+from rig import Rig, until
+
+REACH_SECONDS = 60.0
+FINISH_SECONDS = 90.0
+FROZEN = 3600.0
+
+Findings = dict[str, list[str]]
+"""Point -> what is wrong with the job that was struck there; [] when nothing is."""
+
+BEFORE_ANY_TASK = "create jobs.get:before#1"
+BEFORE_THE_ROW_GOES = "settle outcomes.note:before#1"
+
+
+def matrix_rig(folder: Path, connection_string: str) -> Rig:
+    """A provider whose videos have three (small) blocks, and that finishes tasks only when told to."""
+    provider = {"media_bytes": VIDEO_BYTES, "generation_seconds": FROZEN}
+    return Rig(folder, connection_string, provider=provider, FAULTS_BLOCK_BYTES=str(BLOCK_BYTES))
+
+
+def run_matrix(rig: Rig, at: Sequence[str], strike: Callable[[Rig], None], name: str) -> Findings:
+    """Strike one job at each of these points. `name` makes the owners of this run its own."""
+    orders = _owners(name, at)
+    hold_all(rig, orders)
+    strike(rig)
+    rig.complete(FINISH_SECONDS)
+    return _findings(rig, orders)
+
+
+def run_sweep_matrix(rig: Rig, name: str, skip: str = "") -> Findings:
+    """Kill the process at each point of a sweep over orphans and over rows that a finished job left behind."""
+    orphans, leftovers = (
+        _owners(f"{name}-{what}", points(run, skip=skip)) for what, run in (("orphan", ORPHAN), ("left", LEFTOVER))
+    )
+    make_orphans(rig, orphans, leftovers)
+    due = points(DUE)
+    for point in due:
+        rig.app.start({"": point}, how="die")
+        rig.app.sweep()
+        until(lambda: not rig.app.alive(), REACH_SECONDS)
+        rig.kill()
+    orders = orphans | leftovers
+    deadline = time.monotonic() + REACH_SECONDS
+    while not _reached(rig, orders) and time.monotonic() < deadline:
+        rig.app.start(orders, how="die")
+        rig.app.sweep()
+        until(lambda: not rig.app.alive(), deadline - time.monotonic())
+        rig.kill()
+    rig.app.start()
+    rig.complete(FINISH_SECONDS)
+    reached = rig.app.lines("reached.log")
+    return {
+        **{point: [] if ("", point) in reached else ["no sweep ever came to this point"] for point in due},
+        **_findings(rig, orders),
+    }
+
+
+def make_orphans(rig: Rig, orphans: Mapping[str, str], leftovers: Mapping[str, str]) -> None:
+    """Leave jobs of these owners behind without any orchestration: not begun, or completed with their row left."""
+    hold_all(rig, dict.fromkeys(orphans, BEFORE_ANY_TASK) | dict.fromkeys(leftovers, BEFORE_THE_ROW_GOES))
+    rig.kill()
+    rig.app.lose_hub()
+
+
+def hold_all(rig: Rig, orders: Mapping[str, str]) -> None:
+    """Bring one job per order to its point; gives up waiting after a while for those that never come there."""
+    rig.simulator.set_generation_seconds(FROZEN)
+    rig.app.start(orders)
+    rig.submit(rig.wish(orders))
+    until(lambda: orders.keys() <= rig.app.reached().keys() | rig.polled(), REACH_SECONDS)
+    rig.simulator.set_generation_seconds(0.5)
+    rig.finish_tasks()
+    until(lambda: _reached(rig, orders), REACH_SECONDS)
+
+
+def killed(rig: Rig) -> None:
+    """SIGKILL, and a restart on the same data; clients that got no answer ask again."""
+    rig.kill()
+    rig.app.start()
+    rig.submit_unanswered()
+
+
+def hub_lost(rig: Rig) -> None:
+    """SIGKILL, and the whole task hub is gone. Only who has no record asks again: the sweep must find the others."""
+    rig.kill()
+    rig.app.lose_hub()
+    rig.app.start()
+    rig.submit([wish for wish in rig.wishes.values() if not rig.find(wish)])
+
+
+def overtaken(rig: Rig) -> None:
+    """No kill: a second `render` does the job while the first hangs, which then wakes up and goes on. Then, a third."""
+    recorded = [wish for wish in rig.wishes.values() if rig.find(wish)]
+    rig.submit([wish for wish in rig.wishes.values() if wish not in recorded])
+    for wish in recorded:
+        rig.render(wish)  # refused where the first one lives
+        rig.render(wish, "-second")
+    rig.complete(FINISH_SECONDS)
+    rig.app.release()
+    until(lambda: not rig.app.busy(), FINISH_SECONDS)
+    for wish in rig.wishes.values():
+        rig.render(wish)
+    until(lambda: not rig.app.busy(), FINISH_SECONDS)
+
+
+STRIKES: dict[str, Callable[[Rig], None]] = {"killed": killed, "lost": hub_lost, "overtaken": overtaken}
+
+
+def safe_when(kind: str, point: str) -> bool:
+    """Whether the app promises anything for this point and blow.
+
+    A process that is frozen right before its POST and wakes up when another run has found that there is no task, would
+    make a second one: no provider takes a key that prevents it. The app looks at the clock before the POST, so this
+    takes a freeze between that look and the request.
+    """
+    return kind != "overtaken" or point != "create provider.submit:before#1"
+
+
+def _owners(name: str, at: Sequence[str]) -> dict[str, str]:
+    return {f"{name}-{number:03d}": point for number, point in enumerate(at)}
+
+
+def _reached(rig: Rig, orders: Mapping[str, str]) -> bool:
+    return orders.items() <= set(rig.app.lines("reached.log"))
+
+
+def _findings(rig: Rig, orders: Mapping[str, str]) -> Findings:
+    reached = set(rig.app.lines("reached.log"))
+    wrong = rig.check_all()
+    return {
+        point: wrong[owner] + ([] if (owner, point) in reached else ["no job ever came to this point"])
+        for owner, point in orders.items()
+    }

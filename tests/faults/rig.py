@@ -1,0 +1,325 @@
+"""The rig of the fault tests: the app as a process that may die, the simulated provider and the storage, which live on.
+
+1. `App` runs `python -m emulator.functions` on the harness app in `app/`: start, kill, release, stop.
+2. `Rig` holds one data folder with its app, provider and orders; it submits jobs as a stubborn client would.
+3. `Rig.verdicts` says of every job what is wrong with it, after comparing record, provider and storage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import requests
+
+from emulator.sora.simulator import Simulator
+from reelkeeper.model import Job
+from reelkeeper.records.tables import Tables
+from reelkeeper.storage import StorageConnection
+
+ROOT = Path(__file__).parents[2]
+APP = Path(__file__).parent / "app"
+KEY = "a-key"
+FAR = datetime(2999, 1, 1, tzinfo=timezone.utc)
+Orders = Mapping[str, str]
+
+
+class App:
+    """The process under test. `folder` keeps its task hub, log and orders over all its lives."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder, self._environment = folder, environment
+        self.url, self.starts, self.kills = "", 0, 0
+        self._process: subprocess.Popen[str] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self, at: Orders | None = None, *, how: str = "hold", rate: float = 0.0, seed: int = 0) -> bool:
+        """Start on the same data; False when it died, as ordered, before it served."""
+        orders = {"at": dict(at or {}), "how": how, "rate": rate, "seed": seed}
+        (self.folder / "orders.json").write_text(json.dumps(orders))
+        self.starts += 1
+        command = [sys.executable, "-m", "emulator.functions", "--root", APP, "--data", self.folder / "hub"]
+        with (self.folder / "app.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*map(str, command), "--port", "0", "--rpc-port", "0", "--stop-with-parent"],
+                cwd=ROOT,
+                env={**os.environ, **self._environment, "FAULTS_FOLDER": str(self.folder)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        self.url = line.removeprefix("ready ").strip()
+        if not line and self._end() != -signal.SIGKILL:
+            raise AssertionError((self.folder / "app.log").read_text()[-4000:])
+        return bool(line)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL; harmless when the switch was faster."""
+        if self._process is not None:
+            self._process.kill()
+            self._end()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._end()
+
+    def durable(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask or tell the durable extension, as an operator does."""
+        keys = json.loads((self.folder / "hub" / "keys.json").read_text())["systemKeys"]
+        url = f"{self.url}/runtime/webhooks/durabletask/{path}"
+        code = {"code": keys["durabletask_extension"], "showInput": "false"}
+        answer = requests.request(method, url, params=code, json=body, timeout=30)
+        return answer.json() if answer.ok else None
+
+    def sweep(self) -> None:
+        """Run a sweep now, beside those on schedule."""
+        with suppress(requests.RequestException):  # it may kill the app at once
+            requests.post(f"{self.url}/admin/functions/sweep", json={}, timeout=30)
+
+    def busy(self) -> bool:
+        """Whether any orchestration has not ended."""
+        ended = ("Completed", "Failed", "Terminated", "Canceled")
+        return any(one["runtimeStatus"] not in ended for one in self.durable("GET", "instances"))
+
+    def release(self) -> None:
+        """Let every held call go on."""
+        os.kill(self.pid, signal.SIGUSR1)
+
+    def lose_hub(self) -> None:
+        """Delete the task hub: every history, timer and queued activity is gone. Only while it does not run."""
+        for file in (self.folder / "hub").glob("durable.sqlite*"):
+            file.unlink()
+
+    def reached(self) -> dict[str, str]:
+        """Owner -> the point at which its job was stopped last."""
+        return dict(self.lines("reached.log"))
+
+    def lines(self, name: str) -> list[tuple[str, str]]:
+        path = self.folder / name
+        rows = path.read_text().splitlines() if path.exists() else []
+        return [(owner, point) for owner, _, point in (row.partition("\t") for row in rows)]
+
+    def _end(self) -> int:
+        assert self._process is not None
+        process, self._process = self._process, None
+        code = process.wait(30)
+        self.kills += code == -signal.SIGKILL
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+        return code
+
+
+@dataclass
+class Submission:
+    """A client's wish for one video. `job_id` is known once any answer arrived."""
+
+    owner: str
+    prompt: str
+    variants: int = 1
+    job_id: str = ""
+    post: Future[None] | None = None
+
+
+class Rig:
+    """App, provider and storage. `environment` are further settings of the app, `provider` of the simulator."""
+
+    def __init__(
+        self,
+        folder: Path,
+        connection_string: str,
+        *,
+        provider: Mapping[str, Any] | None = None,
+        **environment: str,
+    ) -> None:
+        self.simulator = Simulator(folder / "sora", api_key=KEY, **{"media": "tiny", **(provider or {})}).start()
+        self._tables = Tables(StorageConnection(connection_string=connection_string))
+        for left_behind in self._tables.watchdog.due(FAR, 10_000):  # by a test that failed
+            self._tables.watchdog.unwatch(left_behind.job_id)
+        settings = {
+            "AzureWebJobsStorage": connection_string,
+            "AZURE_SORA_ENDPOINT": self.simulator.url,
+            "AZURE_API_KEY": KEY,
+            "MEDIA_CONTAINER": f"faults-{os.getpid()}",
+            "SWEEP_SCHEDULE": "* * * * * *",
+            "SUBMIT_GRACE_SECONDS": "4",
+            "PYTHON_THREADPOOL_THREAD_COUNT": "128",
+        }
+        self.app = App(folder / "app", {**settings, **environment})
+        self.wishes: dict[str, Submission] = {}
+        self._completed: set[str] = set()
+        self._clients = ThreadPoolExecutor(32, "client")
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.app.stop()
+        self.simulator.stop()
+        self._clients.shutdown()
+        self._tables.close()
+
+    def wish(self, owners: Iterable[str], variants: int = 1) -> list[Submission]:
+        made = [Submission(owner, f"a boat for {owner}", variants) for owner in owners]
+        self.wishes.update({one.owner: one for one in made})
+        return made
+
+    def submit(self, wishes: Iterable[Submission]) -> list[Future[None]]:
+        """POST them side by side, once each."""
+        posts = []
+        for wish in wishes:
+            wish.post = self._clients.submit(self._post, wish)
+            posts.append(wish.post)
+        return posts
+
+    def _post(self, wish: Submission) -> None:
+        body = {"prompt": wish.prompt, "width": 480, "height": 480, "n_seconds": 1, "n_variants": wish.variants}
+        headers = {"Idempotency-Key": "once", "X-User-Id": wish.owner}
+        with suppress(requests.RequestException):
+            answer = requests.post(f"{self.app.url}/api/videos/generate", json=body, headers=headers, timeout=60)
+            if answer.ok:
+                wish.job_id = answer.json()["job_id"]
+
+    def _jobs(self, wish: Submission) -> list[Job]:
+        return self._tables.jobs.page(wish.owner, "videos", limit=100)[0]
+
+    def unwatched(self) -> bool:
+        return not self._tables.watchdog.due(FAR, 10_000)
+
+    def kill(self) -> None:
+        """Kill the app; on return its clients know that they get no answer."""
+        self.app.kill()
+        wait([wish.post for wish in self.wishes.values() if wish.post])
+
+    def find(self, wish: Submission) -> Job | None:
+        """The record of a wish, whether the client knows of it or not."""
+        return next(iter(self._jobs(wish)), None)
+
+    def polled(self) -> set[str]:
+        """Owners whose task has been looked at."""
+        polls = self.simulator.stats()["polls_by_task"]
+        prompts = {task["prompt"] for task in self.simulator.tasks() if task["id"] in polls}
+        return {wish.owner for wish in self.wishes.values() if wish.prompt in prompts}
+
+    def submit_unanswered(self) -> list[Future[None]]:
+        """Ask again for every client that was left without an answer."""
+        left = [wish for wish in self.wishes.values() if not wish.job_id and (wish.post is None or wish.post.done())]
+        return self.submit(left)
+
+    def render(self, wish: Submission, suffix: str = "") -> bool:
+        """Start another `render` of a job, under its own id or one beside it; whether the durable host did."""
+        job = self.find(wish)
+        assert job is not None
+        work = json.dumps({"owner": job.owner, "job_id": job.job_id})
+        return self.app.durable("POST", f"orchestrators/render/{job.job_id}{suffix}", work) is not None
+
+    def unfinished(self) -> list[str]:
+        """Owners whose job is not completed."""
+        for wish in self.wishes.values():
+            if wish.owner not in self._completed and (job := self.find(wish)) and job.status == "completed":
+                self._completed.add(wish.owner)
+        return [owner for owner in self.wishes if owner not in self._completed]
+
+    def settled(self) -> bool:
+        """Whether all jobs are completed and their watchdog rows gone."""
+        return self.unwatched() and not self.unfinished()
+
+    def complete(self, seconds: float) -> bool:
+        """Wait until all is settled; whether it was in time.
+
+        Then every client that never got an answer asks once more, to learn the id of the job that it has.
+        """
+        done = until(self.settled, seconds, pause=0.5)
+        for post in self.submit_unanswered():
+            post.result()
+        return done
+
+    def finish_tasks(self) -> None:
+        """Let every task that still runs succeed now."""
+        for task in self.simulator.tasks():
+            if task["phase"] != "succeeded":
+                self.simulator.force(task["id"], "succeeded")
+
+    def check_all(self) -> dict[str, list[str]]:
+        """Owner -> what is wrong with a job that should be completed by now; [] when nothing is."""
+        rows = {row.owner for row in self._tables.watchdog.due(FAR, 10_000)}
+        creates = self.simulator.stats()["accepted_by_prompt"]
+        checks = {
+            wish.owner: self._clients.submit(self._check, wish, creates.get(wish.prompt, 0))
+            for wish in self.wishes.values()
+        }
+        left = {owner: ["its watchdog row is still there"] if owner in rows else [] for owner in checks}
+        return {owner: check.result() + left[owner] for owner, check in checks.items()}
+
+    def _check(self, wish: Submission, creates: int) -> list[str]:
+        wrong = [] if creates == 1 else [f"{creates} creates were accepted"]
+        jobs = self._jobs(wish)
+        if [job.job_id for job in jobs] != [wish.job_id]:
+            return [*wrong, f"the client was told {wish.job_id!r}, the records are {[job.job_id for job in jobs]}"]
+        job = jobs[0]
+        if job.status != "completed":
+            return [*wrong, f"it is {job.status}: {job.fault}"]
+        url = f"{self.app.url}/api/videos/{job.job_id}/result"
+        videos = requests.get(url, headers={"X-User-Id": wish.owner}, timeout=30).json()["videos"]
+        if len(videos) != wish.variants or [one["output_id"] for one in videos] != [
+            one.output_id for one in job.outputs
+        ]:
+            wrong.append(f"{len(videos)} of {wish.variants} outputs are kept")
+        return wrong + [problem for video in videos for problem in self._check_files(video)]
+
+    def _check_files(self, video: Mapping[str, Any]) -> list[str]:
+        wrong, source = [], self.source(video["output_id"])
+        if sha256(video["file_url"]) != sha256(f"{source}/video"):
+            wrong.append(f"video {video['output_id']} has the wrong bytes")
+        if video["thumbnail_url"] is None or sha256(video["thumbnail_url"]) != sha256(f"{source}/thumbnail"):
+            wrong.append(f"the thumbnail of {video['output_id']} is missing or has the wrong bytes")
+        return wrong
+
+    def source(self, output_id: str) -> str:
+        """Where the provider has an output's files."""
+        return f"{self.simulator.url}/openai/v1/video/generations/{output_id}/content"
+
+
+def sha256(url: str) -> str:
+    """The digest of what a URL holds, read in pieces."""
+    digest = hashlib.sha256()
+    with requests.get(url, headers={"api-key": KEY}, stream=True, timeout=60) as answer:
+        answer.raise_for_status()
+        for piece in answer.iter_content(1024 * 1024):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def until(good: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
+    """Whether `good` came true in time."""
+    deadline = time.monotonic() + seconds
+    while not good():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+    return True

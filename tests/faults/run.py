@@ -1,0 +1,105 @@
+"""Everything at full size: `python tests/faults/run.py [--kills 200] [--seed 1] [--mib 512] [--cuts 20] [--only PART]`.
+
+1. The matrix of all named points: killed, task hub lost, overtaken, and killed in the sweep.
+2. Random kills. 3. One big download with cuts.
+Prints a table each; exit 1 when anything was lost, paid twice, or wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))  # behind this folder, which Python puts first
+
+from big_download import MIB, big_rig, run_transfer
+from matrix import STRIKES, matrix_rig, run_matrix, run_sweep_matrix, safe_when
+from points import LIFE, points
+from random_kills import random_rig, run_random
+
+from emulator.azurite import Azurite
+
+PARTS = ("matrix", "random", "download")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200, help="random kills (default: 200)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="of chance (default: any)")
+    parser.add_argument("--mib", type=int, default=512, help="size of the big download (default: 512)")
+    parser.add_argument("--cuts", type=int, default=20, help="cuts of the big download (default: 20)")
+    parser.add_argument("--only", choices=PARTS, action="append", help="run this part only; may be given again")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder, Azurite(Path(folder) / "azurite") as azurite:
+        place, storage, good = Path(folder), azurite.connection_string, True
+        if "matrix" in (options.only or PARTS):
+            good &= print_matrix(place, storage)
+        if "random" in (options.only or PARTS):
+            good &= print_random(place, storage, options.kills, options.seed)
+        if "download" in (options.only or PARTS):
+            good &= print_download(place, storage, options.mib * MIB + 12_345, options.cuts, options.seed)
+    return 0 if good else 1
+
+
+def print_matrix(place: Path, storage: str) -> bool:
+    print(f"\n{'matrix':<12}{'points':>8}{'kills':>8}{'jobs':>8}{'creates':>9}{'wrong':>8}{'seconds':>9}", flush=True)
+    good = True
+    for kind in (*STRIKES, "sweep"):
+        began = time.monotonic()
+        with matrix_rig(place / kind, storage) as rig:
+            if kind == "sweep":
+                found = run_sweep_matrix(rig, kind)
+            else:
+                found = run_matrix(rig, [one for one in points(*LIFE) if safe_when(kind, one)], STRIKES[kind], kind)
+            wrong = {point: problems for point, problems in found.items() if problems}
+            creates = rig.simulator.stats()["creates_accepted"]
+            figures = f"{len(found):>8}{rig.app.kills:>8}{len(rig.wishes):>8}{creates:>9}{len(wrong):>8}"
+        print(f"{kind:<12}{figures}{time.monotonic() - began:>9.1f}", flush=True)
+        for point, problems in wrong.items():
+            print(f"    {point}: {'; '.join(problems)}")
+        good &= not wrong
+    return good
+
+
+def print_random(place: Path, storage: str, kills: int, seed: int) -> bool:
+    with random_rig(place / "random", storage) as rig:
+        tally = run_random(rig, kills, seed)
+    rows = {
+        "kills": tally.kills, "jobs": tally.jobs, "creates": tally.creates, "duplicates": tally.duplicates,
+        "outputs": tally.outputs, "outputs lost": tally.lost, "blocks fetched again": tally.blocks_again,
+        "seconds": round(tally.seconds, 1),
+    }  # fmt: skip
+    _print_rows("random kills", rows)
+    for owner, problems in tally.wrong.items():
+        print(f"    {owner}: {'; '.join(problems)}")
+    return not tally.wrong and tally.creates == tally.jobs
+
+
+def print_download(place: Path, storage: str, size: int, cuts: int, seed: int) -> bool:
+    with big_rig(place / "download", storage, size) as rig:
+        transfer = run_transfer(rig, size, cuts, seed)
+    rows = {
+        "MiB": round(size / MIB, 1), "cuts": cuts, "MiB fetched again": round(transfer.again / MIB, 1),
+        "MiB allowed": transfer.allowed_again // MIB, "MiB of memory above idle": round(transfer.memory / MIB, 1),
+        "seconds": round(transfer.seconds, 1),
+    }  # fmt: skip
+    _print_rows("big download", rows)
+    for problem in transfer.wrong:
+        print(f"    {problem}")
+    return not transfer.wrong and transfer.again <= transfer.allowed_again and transfer.memory <= 64 * MIB
+
+
+def _print_rows(title: str, rows: Mapping[str, object]) -> None:
+    print(f"\n{title}")
+    for name, figure in rows.items():
+        print(f"  {name:<26}{figure!s:>10}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

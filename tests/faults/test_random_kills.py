@@ -1,0 +1,21 @@
+"""Kills at random points and moments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from random_kills import random_rig, run_random
+
+SEED = 20
+
+
+@pytest.mark.slow
+def test_random_kills_lose_nothing_and_pay_once(tmp_path: Path, faults_storage: str) -> None:
+    """However often the app dies while jobs come in: as many creates as jobs, every output kept."""
+    with random_rig(tmp_path, faults_storage) as rig:
+        tally = run_random(rig, kills=15, seed=SEED)
+    assert tally.wrong == {}
+    assert (tally.creates, tally.duplicates, tally.lost) == (tally.jobs, 0, 0)
+    assert tally.kills >= 15
+    assert tally.jobs >= 8

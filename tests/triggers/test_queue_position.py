@@ -1,0 +1,24 @@
+"""status tells where a job stands in line, while it does."""
+
+from __future__ import annotations
+
+import pytest
+from world import World
+
+from reelkeeper import model
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"status": model.QUEUED, "stage": model.IN_LINE, "queue_position": 3}, 3),
+        ({"status": model.QUEUED, "stage": "waiting", "queue_position": 3}, None),
+        ({"status": model.SUBMITTING, "stage": "submitting", "queue_position": 1}, None),
+        ({}, None),
+    ],
+)
+def test_the_position_is_shown_while_the_job_stands_in_line(world: World, changes: dict, shown: int | None) -> None:
+    """From 1; null before, after, and while it waits for something else, whatever the record remembers."""
+    job = world.force(world.record(), **changes)
+    assert world.get("status", job.job_id).json["queue_position"] == shown
+    assert world.gallery().json["items"][0]["queue_position"] == shown
