@@ -58,7 +58,8 @@ def _running(services: Services, job: Job, task: Task) -> dict[str, Any]:
     elapsed = (now - (job.generating_since or job.created_at)).total_seconds()
 
     def moved(job: Job) -> Job | None:
-        progress = max(job.progress, policy.progress(task.stage, elapsed))
+        told = policy.progress(task.stage, elapsed) if task.progress is None else min(task.progress, 90)
+        progress = max(job.progress, told)
         unmoved = (job.stage, job.progress, job.fault) == (task.stage, progress, None)
         if unmoved or not _watches(job, task.task_id):
             return None
@@ -111,6 +112,7 @@ def _ended(services: Services, job: Job, task: Task) -> dict[str, Any]:
     if task.state == "failed" and fault.code == "provider_error" and job.creates < policy.MAX_CREATES:
         return _create_anew(services, job, fault)
     status = model.CANCELLED if task.state == "cancelled" else model.FAILED
+    status = model.EXPIRED if fault.code == "content_expired" else status
     return {"next": "settle", "status": status, "fault": fault.to_dict()}
 
 

@@ -58,6 +58,22 @@ def test_progress_never_goes_back(world: World) -> None:
     assert (world.now_as(job).stage, world.now_as(job).progress) == ("queued", before)
 
 
+def test_a_progress_that_the_provider_tells_is_believed(world: World) -> None:
+    """Its own figure comes before our estimate, and never claims the end: the file has yet to be kept."""
+    job = world.generating()
+    for told, shown in ((37, 37), (100, 90)):
+        set_task(world, job, state="running", stage="running", progress=told)
+        world.poll(job)
+        assert world.now_as(job).progress == shown
+
+
+def test_a_task_that_expired_at_the_provider_expires_the_job(world: World) -> None:
+    """Its time was up before anything could be kept: that is no failure of the prompt."""
+    job = world.generating()
+    set_task(world, job, state="failed", stage="expired", fault=refusal("content_expired").fault)
+    assert world.poll(job)["status"] == model.EXPIRED
+
+
 def test_an_unmoved_task_costs_no_write(world: World) -> None:
     """The record is written when something changed, not with every look."""
     job = world.generating()
