@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emulator.parent import stop_with_parent
-from emulator.sora.control import __doc__ as control_help
+from emulator.sora.control import HELP as control_help
 from emulator.sora.faults import ANY_OP, KINDS, Kind, read_fault
 from emulator.sora.profiles import PROFILES
 from emulator.sora.simulator import Simulator

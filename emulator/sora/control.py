@@ -111,7 +111,7 @@ class Control:
     async def _help(self, request: web.Request) -> web.Response:
         return web.json_response(
             {
-                "help": (HELP or "").splitlines(),
+                "help": HELP.strip().splitlines(),
                 "faults": self._studio.faults.view(),
                 "limits": self.limits(),
                 "now": self._studio.now().isoformat(),

@@ -62,7 +62,8 @@ def test_a_progress_that_the_provider_tells_is_believed(world: World) -> None:
     """Its own figure comes before our estimate, and never claims the end: the file has yet to be kept."""
     job = world.generating()
     for told, shown in ((37, 37), (100, 90)):
-        set_task(world, job, state="running", stage="running", progress=told)
+        set_task(world, job, state="running", stage="running")
+        world.provider.progress = told
         world.poll(job)
         assert world.now_as(job).progress == shown
 
