@@ -25,7 +25,7 @@ NEAR, FAR, SOONEST = 2_000, 60_000, 250
 """A ticket's wait: this much for each ticket up to its own, at most this, at least this."""
 
 IDLE = 20
-"""A wait may be this part of the age of the youngest lease: a place is idle for 5 % of the time it was used before."""
+"""A wait may be this part of the age of the youngest lease: a place is idle for 5 % of the time that it was taken."""
 
 ON_TIME = 10_000
 """By how much a ticket may be late and still has a place kept for it."""
@@ -46,6 +46,7 @@ REMEMBERED = 15
 """Leases whose length is remembered, to estimate waits."""
 
 ANY = 1_000_000_000
+"""More room than anybody needs."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Gate:
         wait = self._wait(kept + 1)
         line.due[line.jobs.index(job_id)] = self._now + wait
         starts = self._turn_comes(ahead + 1)
-        estimate = None if starts is None else max(round((starts - self._now) / 1000), 0)
+        estimate = None if starts is None else round((starts - self._now) / 1000)
         return {"admitted": False, "seconds": wait / 1000, "position": ahead + 1, "estimate": estimate}
 
     def stay(self, owner: str, job_id: str, seconds: float) -> None:
@@ -287,7 +288,7 @@ class Gate:
         """From when on the rate and the pauses allow the ticket at this position."""
         if (per_minute := self._limits.creates_per_minute) is None:
             return max(self._paused, self._now)
-        free = [self._now] * (per_minute - len(self._admitted)) + [at + WINDOW for at in self._admitted]
+        free = [self._now] * per_minute + [at + WINDOW for at in self._admitted]
         return max(self._paused, _nth(free[-per_minute:], WINDOW, position))
 
     def _turn_comes(self, position: int) -> int | None:
@@ -299,7 +300,7 @@ class Gate:
             return None
         usual = round(median(self._ran))
         ends = sorted(max(lease.since + usual, self._now) for lease in self._leases.values())
-        free = [self._now] * (most - len(ends)) + ends
+        free = [self._now] * most + ends
         return max(begin, _nth(free[-most:], usual, position))
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import queue
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -33,6 +33,9 @@ from reelkeeper.records.base import Jobs, TaskClaims
 T = TypeVar("T")
 Activity = Callable[[Any, dict[str, Any]], dict[str, Any]]
 Chooser = Callable[[int], int]
+
+THREADS = ThreadPoolExecutor(64, "run")
+"""More than there are ever runs at once: each waits on its thread until it is let go."""
 
 GO, DIE, CONFLICT, DROP, LOSE, BUSY, BREAK = "go", "die", "conflict", "drop", "lose", "busy", "break"
 TROUBLE = {
@@ -100,7 +103,7 @@ class Run:
             "providers": {"sora": _Post(explorer.provider, self)},
         }
         services = replace(world.services, now=lambda: world.clock.now() + skew, **doors)
-        threading.Thread(target=self._play, args=(explorer.activity, services), daemon=True).start()
+        THREADS.submit(self._play, explorer.activity, services)
         self.at: str | None = self._doors.get()
 
     def step(self, verdict: str = GO) -> None:

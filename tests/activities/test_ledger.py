@@ -28,6 +28,18 @@ def test_a_lost_answer_is_told_and_looked_into_after_the_grace_period(world: Wor
     assert world.watched()[job.job_id].due == ready + policy.STEP_GRACE
 
 
+def test_the_grace_period_begins_when_the_post_is_over(world: World) -> None:
+    """A POST that broke off after half a minute leaves the provider the whole time to list its task."""
+    job = world.record()
+    during(world, "submit", lambda: world.clock.advance(seconds=27), error=LOST)
+    assert world.create(job) == {"next": "wait", "seconds": 60}
+    world.clock.advance(seconds=59)
+    assert world.create(job) == {"next": "wait", "seconds": 1}
+    world.clock.advance(seconds=1)
+    assert world.create(job) == {"next": "watch"}
+    assert len(world.provider.submitted) == 1
+
+
 @pytest.mark.parametrize("passed", [0, 1, 59.999])
 def test_nothing_is_asked_and_nothing_sent_while_the_post_may_be_under_way(world: World, passed: float) -> None:
     """Another run's POST has its time: whoever comes meanwhile waits for the rest of it."""
@@ -164,8 +176,7 @@ def test_of_twins_without_answers_each_gets_one_task(world: World) -> None:
 
 
 def test_a_twin_whose_post_never_arrived_does_not_keep_the_other_s_task_from_it(world: World) -> None:
-    """The job without a task may find its twin's first: then the twin finds none and is sent again, three POSTs in all,
-    two tasks."""
+    """The one without a task may find its twin's first: the twin finds none then and is sent again; two tasks in all."""
     idle, busy = dropped_post(world), world.record()
     during(world, "submit", lambda: world.create(idle))
     assert world.create(busy) == {"next": "wait", "seconds": 60}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from losing import Searches, dropped_post, lost_answer
+from losing import Searches, dropped_post, during, lost_answer
 from world import START, World
 
 from reelkeeper import ledger, model, policy
@@ -171,3 +171,13 @@ def test_a_parked_job_is_started_again_by_the_sweep(world: World) -> None:
     world.clock.advance(minutes=1)
     world.sweep()
     assert [started[1] for started in world.client.started] == [job.job_id]
+
+
+def test_a_job_that_got_its_task_meanwhile_is_not_parked(world: World) -> None:
+    """Another run found the task while this one was refused the list: nobody stops the watch, nor delays the sweep."""
+    job = lost_answer(world)
+    during(world, "find", lambda: world.create(job), error=refusal("endpoint_not_found"))
+    assert world.create(job) == {"next": "wait", "seconds": 0}
+    assert world.now_as(job).status == model.GENERATING
+    assert world.watched()[job.job_id].due == world.clock.now() + policy.STEP_GRACE
+    assert world.create(job) == {"next": "watch"}

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LINES = (ROOT / ".funcignore").read_text().splitlines()
 
 DEPLOYED = """\
-function_app.py host.json requirements.txt triggers/__init__.py orchestrators/render.py activities/download.py
+function_app.py host.json requirements.txt triggers/__init__.py orchestrators/render.py activities/download.py entities/gate.py
 reelkeeper/model.py reelkeeper/providers/azure_jobs.py web/index.html web/gallery.js
 """
 LOCAL = """\

@@ -6,7 +6,9 @@ import hashlib
 import random
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import requests
 from rig import KEY, App, Rig
@@ -14,22 +16,25 @@ from rig import KEY, App, Rig
 from reelkeeper.policy import BLOCK_BYTES
 
 MIB = 1024 * 1024
+MOST_MEMORY = 64 * MIB
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """How it went. `again`: bytes that the provider sent more than once; `memory`: of the app, above idle, in bytes."""
+    """How it went, in bytes. `again`: what the provider sent twice, `worst`: for one cut; `memory`: above idle."""
 
     size: int
     cuts: int
     again: int
+    worst: int
     memory: int
     seconds: float
     wrong: list[str]
 
     @property
-    def allowed_again(self) -> int:
-        return self.cuts * BLOCK_BYTES
+    def kept(self) -> bool:
+        """Whether it is what is promised: at most a block again for each cut, at most 64 MiB."""
+        return not self.wrong and self.worst <= BLOCK_BYTES and self.memory <= MOST_MEMORY
 
 
 def big_rig(folder: Path, connection_string: str, size: int) -> Rig:
@@ -49,14 +54,20 @@ def run_transfer(rig: Rig, size: int, cuts: int, seed: int) -> Transfer:
     rig.complete(60 + size / MIB)
     seconds, memory = time.monotonic() - began, peak_memory(rig.app) - idle
     job = rig.find(wish)
-    sent = sum(rig.simulator.stats()["bytes_by_generation"].values())
-    made = [call for call in rig.simulator.requests("content") if call["fault"] == "truncate"]
+    answers = rig.simulator.requests("content")
+    sent = sum(answer["bytes"] for answer in answers)
+    worst = max(_begin(one) + one["bytes"] - _begin(next_one) for one, next_one in pairwise(answers))
     wrong = rig.check_all()[wish.owner]
-    if len(made) != cuts:
-        wrong.append(f"only {len(made)} of {cuts} cuts were made")
+    if len(answers) != cuts + 1:
+        wrong.append(f"the transfer took {len(answers)} answers, not one more than the {cuts} cuts")
     if job and job.clips and job.clips[0].digest != digest_of(rig.source(job.outputs[0].output_id)):
         wrong.append("the digest in the record is not the file's")
-    return Transfer(size, cuts, sent - size, memory, seconds, wrong)
+    return Transfer(size, cuts, sent - size, worst, memory, seconds, wrong)
+
+
+def _begin(answer: dict[str, Any]) -> int:
+    """Where in the file an answer began."""
+    return int((answer["range"] or "bytes=0-").removeprefix("bytes=").partition("-")[0])
 
 
 def cuts_of(size: int, cuts: int, chance: random.Random) -> list[int]:

@@ -16,7 +16,10 @@ Run = tuple[str, str]
 
 LIFE: tuple[Run, ...] = (
     ("generate", "idempotency.claim jobs.get watchdog.watch jobs.insert client.start_new"),
-    ("create", "jobs.get watchdog.watch jobs.get jobs.save provider.submit claims.claim jobs.get jobs.save"),
+    (
+        "create",
+        "jobs.get watchdog.watch jobs.get jobs.save provider.submit jobs.get jobs.save claims.claim jobs.get jobs.save",
+    ),
     ("poll", "jobs.get provider.look jobs.get jobs.save watchdog.watch"),
     ("poll", "jobs.get provider.look jobs.get jobs.save"),
     (

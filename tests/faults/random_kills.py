@@ -14,7 +14,7 @@ from pathlib import Path
 from points import BLOCK_BYTES, VIDEO_BYTES
 from rig import Rig
 
-AT_ONCE = 8
+AT_ONCE = 6
 LIVES = (0.1, 1.5)
 """Seconds that the app serves before it is killed at a moment."""
 
@@ -30,7 +30,7 @@ MISHAPS = (("create", "drop_answer"), ("create", "drop_before"), ("get", "server
 
 @dataclass(frozen=True)
 class Tally:
-    """What `python tests/faults/run.py` prints. `wrong`: owner -> what is wrong with the job."""
+    """What `python tests/faults/run.py` prints. `counted`: jobs in the count of the completed."""
 
     kills: int
     jobs: int
@@ -38,6 +38,7 @@ class Tally:
     duplicates: int
     outputs: int
     lost: int
+    counted: int
     blocks_again: int
     seconds: float
     wrong: dict[str, list[str]]
@@ -92,6 +93,7 @@ def _tally(rig: Rig, seconds: float) -> Tally:
         duplicates=sum(number - 1 for number in creates.values()),
         outputs=outputs,
         lost=outputs - kept,
+        counted=rig.noted(),
         blocks_again=staged - outputs * BLOCKS_PER_OUTPUT,
         seconds=seconds,
         wrong=wrong,

@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -173,6 +174,7 @@ class Rig:
         self.app = App(folder / "app", {**settings, **environment})
         self.wishes: dict[str, Submission] = {}
         self._completed: set[str] = set()
+        self._began = self._noted()
         self._clients = ThreadPoolExecutor(32, "client")
 
     def __enter__(self) -> Rig:
@@ -265,23 +267,38 @@ class Rig:
             if task["phase"] != "succeeded":
                 self.simulator.force(task["id"], "succeeded")
 
+    def noted(self) -> int:
+        """How many jobs have been counted as completed since this rig was made."""
+        return self._noted() - self._began
+
+    def _noted(self) -> int:
+        today = datetime.now(timezone.utc).date()
+        days = (today, today - timedelta(days=1))  # it may be midnight
+        return sum(self._tables.outcomes.counts(day).get("completed", 0) for day in days)
+
     def check_all(self) -> dict[str, list[str]]:
         """Owner -> what is wrong with a job that should be completed by now; [] when nothing is."""
         rows = {row.owner for row in self._tables.watchdog.due(FAR, 10_000)}
-        creates = self.simulator.stats()["accepted_by_prompt"]
-        checks = {
-            wish.owner: self._clients.submit(self._check, wish, creates.get(wish.prompt, 0))
-            for wish in self.wishes.values()
-        }
-        left = {owner: ["its watchdog row is still there"] if owner in rows else [] for owner in checks}
-        return {owner: check.result() + left[owner] for owner, check in checks.items()}
+        made = self.simulator.stats()["accepted_by_prompt"]
+        asked = Counter(wish.prompt for wish in self.wishes.values())
+        tasks = Counter(job.task_id for wish in self.wishes.values() if (job := self.find(wish)))
+        checks = {owner: self._clients.submit(self._check, wish, tasks) for owner, wish in self.wishes.items()}
+        wrong = {owner: check.result() for owner, check in checks.items()}
+        for owner, wish in self.wishes.items():
+            if made.get(wish.prompt, 0) != asked[wish.prompt]:
+                wrong[owner].append(f"{made.get(wish.prompt, 0)} creates were accepted, not {asked[wish.prompt]}")
+            if owner in rows:
+                wrong[owner].append("its watchdog row is still there")
+        return wrong
 
-    def _check(self, wish: Submission, creates: int) -> list[str]:
-        wrong = [] if creates == 1 else [f"{creates} creates were accepted"]
+    def _check(self, wish: Submission, tasks: Counter[str | None]) -> list[str]:
+        wrong: list[str] = []
         jobs = self._jobs(wish)
         if [job.job_id for job in jobs] != [wish.job_id]:
             return [*wrong, f"the client was told {wish.job_id!r}, the records are {[job.job_id for job in jobs]}"]
         job = jobs[0]
+        if tasks[job.task_id] > 1:
+            wrong.append(f"another job has its task {job.task_id}, too")
         if job.status != "completed":
             return [*wrong, f"it is {job.status}: {job.fault}"]
         url = f"{self.app.url}/api/videos/{job.job_id}/result"

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from big_download import MIB, big_rig, run_transfer
+from big_download import MIB, MOST_MEMORY, big_rig, run_transfer
+
+from reelkeeper.policy import BLOCK_BYTES
 
 SIZE, CUTS, SEED = 48 * MIB + 12_345, 20, 1
 
@@ -18,5 +20,6 @@ def test_a_big_video_arrives_over_twenty_cuts(tmp_path: Path, faults_storage: st
     with big_rig(tmp_path, faults_storage, SIZE) as rig:
         transfer = run_transfer(rig, SIZE, CUTS, SEED)
     assert transfer.wrong == []
-    assert 0 <= transfer.again <= transfer.allowed_again
-    assert transfer.memory <= 64 * MIB
+    assert transfer.worst <= BLOCK_BYTES
+    assert 0 < transfer.again <= CUTS * BLOCK_BYTES
+    assert transfer.memory <= MOST_MEMORY

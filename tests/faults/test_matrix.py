@@ -22,7 +22,7 @@ AS_TIME_GOES_BY = r"^poll|watchdog\.watch$"
 
 WRITES = r"(save|submit|claims\.claim|stage|commit|note|unwatch):after"
 KILLED = points(*LIFE, skip=READ)
-HUB_LOST = KILLED[::4]
+HUB_LOST = KILLED[::2]
 OVERTAKEN = [point for point in KILLED if re.search(WRITES, point)]
 AT = {"killed": KILLED, "lost": HUB_LOST, "overtaken": OVERTAKEN}
 SWEEP = [point for run in (DUE, ORPHAN, LEFTOVER) for point in points(run, skip=READ)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from matrix import make_orphans, matrix_rig
-from points import LEFTOVER, ORPHAN, points
+from points import LEFTOVER, LIFE, ORPHAN, points
 from rig import until
 from world import World
 
@@ -52,6 +52,26 @@ def test_many_renders_of_one_job_run_at_once(tmp_path: Path, faults_storage: str
             assert [rig.render(wish, suffix) for suffix in ("-b", "-c", "-d")] == [True] * 3
         assert rig.complete(60)
         assert until(lambda: not rig.app.busy(), 60)
+        assert rig.check_all() == {wish.owner: [] for wish in wishes}
+
+
+@pytest.mark.slow
+def test_twins_whose_processes_die_never_share_a_task(tmp_path: Path, faults_storage: str) -> None:
+    """Jobs with one prompt, killed at every point around the POST: as many creates as jobs, each with its own task."""
+    around_the_post = points(LIFE[1])[6:]
+    orders = {f"twin-{number}": point for number, point in enumerate(around_the_post)}
+    with matrix_rig(tmp_path, faults_storage) as rig:
+        rig.app.start(orders)
+        wishes = rig.wish([*orders, "twin-unhurt-a", "twin-unhurt-b"])
+        for wish in wishes:
+            wish.prompt = "the same boat"
+        rig.submit(wishes)
+        assert until(lambda: orders == rig.app.reached(), 30)
+        rig.kill()
+        rig.simulator.set_generation_seconds(0.5)
+        rig.finish_tasks()
+        rig.app.start()
+        assert rig.complete(60)
         assert rig.check_all() == {wish.owner: [] for wish in wishes}
 
 

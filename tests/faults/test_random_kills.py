@@ -17,5 +17,6 @@ def test_random_kills_lose_nothing_and_pay_once(tmp_path: Path, faults_storage: 
         tally = run_random(rig, kills=15, seed=SEED)
     assert tally.wrong == {}
     assert (tally.creates, tally.duplicates, tally.lost) == (tally.jobs, 0, 0)
+    assert tally.counted == tally.jobs
     assert tally.kills >= 15
     assert tally.jobs >= 8

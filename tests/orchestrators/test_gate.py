@@ -382,3 +382,37 @@ def test_each_provider_has_its_own_gate(stage):
     stage.advance(seconds=5)
     assert statuses(stage, [*jobs, other.job_id]) == [model.GENERATING, model.QUEUED, model.GENERATING]
     assert stage.engine.entity_state("@gate@veo") is not None
+
+
+@pytest.mark.parametrize("terms", [Terms(), Terms(max_running=1)])
+def test_a_job_that_goes_to_another_provider_changes_the_line(stage, terms):
+    """While it waits: it leaves the gate it stood at, and passes the other provider's, if that has one."""
+    full = limited(stage, seconds=600, max_running=1)
+    other = CountingProvider(stage.clock.now, 600, name="veo")
+    other.terms = terms
+    stage.services = replace(stage.services, providers={"sora": full, "veo": other})
+    running, moving = submit(stage, 2)
+    stage.advance(seconds=5)
+    stage.services.jobs.save(replace(stage.job(moving), provider="veo"))
+    stage.advance(seconds=10)
+    assert statuses(stage, [running, moving]) == [model.GENERATING] * 2
+    assert (len(full.created), len(other.created)) == (1, 1)
+    assert gate_state(stage)["lines"] == []
+    assert (stage.engine.entity_state("@gate@veo") is None) == (terms == Terms())
+
+
+def test_a_job_that_moves_in_the_moment_of_its_admission_is_not_let_in_elsewhere(stage):
+    """It was admitted by one gate and belongs to another provider by then: that one's gate is asked as well."""
+    limited(stage, seconds=600, max_running=1)
+    other = CountingProvider(stage.clock.now, 600, name="veo")
+    other.terms = Terms(max_running=1)
+    stage.services = replace(stage.services, providers={**stage.services.providers, "veo": other})
+    running, moving = submit(stage, 2)
+    stage.advance(seconds=1)
+    stage.services.jobs.save(replace(stage.job(moving), provider="veo"))
+    stage.engine.signal_entity(
+        "@gate@sora", "stay", json.dumps(json.dumps({"owner": "ada", "job_id": moving, "seconds": 0}))
+    )
+    stage.advance(seconds=10)
+    assert stage.job(moving).status == model.GENERATING
+    assert (list(gate_state(stage)["leases"]), len(other.created)) == ([running], 1)

@@ -84,6 +84,18 @@ def test_a_single_job_behind_five_hundred_waits_one_turn() -> None:
     assert door.admitted(("heavy", "heavy-0001"), ("light", "one")) == ["one"]
 
 
+def test_a_turn_that_was_begun_counts() -> None:
+    """An owner with weight 3 that had one of its three turns has two more before the next owner."""
+    door = Door(max_running=2, a=3)
+    door.run("x", "first")
+    door.run("x", "second")
+    for job in (*jobs("a", 4), *jobs("b", 1)):
+        door.ask(*job)
+    door.leave("x", "first")
+    assert door.admitted(*jobs("a", 4)) == ["a-0000"]
+    assert [door.ask(*job)["position"] for job in (*jobs("a", 4)[1:], *jobs("b", 1))] == [1, 2, 4, 3]
+
+
 def test_turns_go_round_and_the_older_job_is_first() -> None:
     """Three owners with lines of different length are served in turn, each line oldest first, whoever asks first."""
     door = Door(max_running=1)
@@ -158,6 +170,21 @@ def test_short_leases_shorten_the_waits() -> None:
     assert [answers[place - 1]["seconds"] for place in (1, 2, 10, 11, 30)] == [2, 4, 5, 10, 15]
 
 
+def test_long_leases_lengthen_the_waits() -> None:
+    """While all places are taken nobody asks sooner than after a twentieth of the time that the youngest lease has."""
+    door = Door(max_running=2)
+    door.run("x", "old")
+    door.wait(seconds=600)
+    door.limits = Limits(1)
+    assert door.ask("ada", "a")["seconds"] == 30
+    door.limits = Limits(2)
+    door.stay("x", "young")
+    door.wait(seconds=80)
+    assert door.ask("ada", "a")["seconds"] == 4
+    door.leave("x", "young")
+    assert door.ask("bob", "b")["seconds"] == 2  # there is a free place, though not for bob
+
+
 def test_a_free_place_is_kept_for_the_next_in_turn() -> None:
     """Whoever asks before it is its turn is not let in, as long as the one before it is on time."""
     door = Door(max_running=1)
@@ -217,6 +244,22 @@ def test_a_sign_of_life_keeps_the_place() -> None:
         door.wait(seconds=60)
 
 
+def test_asking_is_a_sign_of_life_too() -> None:
+    """A job that was admitted and is started again before its create has its whole lease before it."""
+    door = Door(max_running=1)
+    assert door.ask("ada", "a")["admitted"]
+    for _ in range(14):
+        door.wait(seconds=60)
+        door.ask("bob", "b")
+    assert door.ask("ada", "a")["admitted"]
+    for _ in range(15):
+        assert not door.ask("bob", "b")["admitted"]
+        door.wait(seconds=60)
+    assert not door.ask("bob", "b")["admitted"]
+    door.wait(seconds=1)
+    assert door.ask("bob", "b")["admitted"]
+
+
 @pytest.mark.parametrize("hours", [0.1, 1, 100])
 def test_an_outage_of_ours_costs_no_job_its_place(hours: float) -> None:
     """When everybody was silent, nobody is lost: leases and turns are as they were."""
@@ -226,8 +269,10 @@ def test_an_outage_of_ours_costs_no_job_its_place(hours: float) -> None:
         door.ask(*job)
     door.wait(hours=hours)
     assert [door.ask(*job)["position"] for job in reversed(jobs("bob", 3))] == [3, 2, 1]
-    door.leave("ada", "running")
-    assert door.admitted(*reversed(jobs("bob", 3))) == ["bob-0000"]
+    for _ in range(30):  # from here on time counts again: a job that does not come back is lost
+        door.wait(seconds=60)
+        door.ask(*jobs("bob", 1)[0])
+    assert list(door.state["leases"]) == ["bob-0000"]
 
 
 def test_asking_twice_leaving_twice_and_leaving_unheard_of_change_nothing() -> None:
@@ -339,10 +384,10 @@ def test_a_limit_that_nobody_configured_is_learned_and_forgotten() -> None:
     for job in everybody[1:]:
         door.back(*job)
     assert door.admitted(*everybody) == ["ada-0000"]
-    for _ in range(3):
+    for running in (2, 3, 4):
+        assert door.state["learned"]
         door.wait(seconds=60)
-        door.admitted(*everybody)
-    assert sorted(door.state["leases"]) == [job_id for _, job_id in everybody]
+        assert len(door.admitted(*everybody)) == running
     assert door.state["learned"] is None
 
 
@@ -355,6 +400,20 @@ def test_rate_limited_stops_everybody_as_long_as_the_provider_said() -> None:
     assert door.ask("bob", "b")["seconds"] == 50
     door.wait(seconds=50)
     assert door.admitted(("ada", "ada-0000"), ("bob", "b")) == ["ada-0000", "b"]
+
+
+def test_who_comes_back_is_next() -> None:
+    """Its turn had come and was of no use: it does not stand behind the owners that waited all along."""
+    door = Door(max_running=2)
+    door.run("x", "first")
+    assert door.ask("ada", "a")["admitted"]
+    for owner in ("bob", "cleo"):
+        door.ask(owner, owner)
+    door.back("ada", "a", "provider_error", 5)
+    assert door.ask("bob", "bob")["admitted"]  # no place is kept for it while it cannot ask
+    door.wait(seconds=5)
+    assert door.ask("ada", "a")["position"] == 1
+    assert door.ask("cleo", "cleo")["position"] == 2
 
 
 def test_another_refusal_only_frees_the_place() -> None:

@@ -10,7 +10,7 @@ import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import azure.durable_functions as df
+from azure.durable_functions import DurableOrchestrationClient
 from killswitch import Switch
 
 from reelkeeper import policy
@@ -46,5 +46,5 @@ spec.loader.exec_module(real)
 switch = Switch(Path(os.environ["FAULTS_FOLDER"]))
 make_services = real.services
 vars(real)["services"] = lambda: switch.guard(make_services())
-switch.guard_client(df.DurableOrchestrationClient)
+switch.guard_client(DurableOrchestrationClient)
 app = real.app
