@@ -75,7 +75,7 @@ class Scene:
 
 
 class Provider(MemoryProvider):
-    """Counts by prompt what was paid for; lists a task only after a while; its clock may be wrong."""
+    """Lists a task only after a while, or has no list at all; its clock may be wrong."""
 
     def __init__(self, world: World, scene: Scene) -> None:
         super().__init__(lambda: world.clock.now() + scene.provider_skew)
@@ -241,7 +241,7 @@ class Explorer:
             moves += [self._going(run, what) for run in runs for what in TROUBLE[run.at or ""]]
         if self._failures < scene.failures:
             jobs = [self.world.now_as(job) for job in self.jobs]
-            moves += [self._failing(job) for job in jobs if job.status == model.GENERATING]
+            moves += [self.failing(job) for job in jobs if job.status == model.GENERATING]
         return moves
 
     def play(self, choose: Chooser) -> None:
@@ -294,7 +294,7 @@ class Explorer:
 
         return pause
 
-    def _failing(self, job: Job) -> Callable[[], None]:
+    def failing(self, job: Job) -> Callable[[], None]:
         """The provider fails the job's task and does not charge it; the watch notices."""
 
         def fail() -> None:

@@ -176,7 +176,7 @@ def test_of_twins_without_answers_each_gets_one_task(world: World) -> None:
 
 
 def test_a_twin_whose_post_never_arrived_does_not_keep_the_other_s_task_from_it(world: World) -> None:
-    """The one without a task may find its twin's first: the twin finds none then and is sent again; two tasks in all."""
+    """One without a task may find its twin's first: the twin then finds none and is sent again; two tasks in all."""
     idle, busy = dropped_post(world), world.record()
     during(world, "submit", lambda: world.create(idle))
     assert world.create(busy) == {"next": "wait", "seconds": 60}

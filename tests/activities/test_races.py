@@ -150,7 +150,7 @@ def test_a_claim_of_long_ago_does_not_bring_back_a_failed_task() -> None:
         pass_grace(play)
         asleep = play.start(job).until("claims.claim")
         assert play.start(job).finish() == {"next": "watch"}
-        play._failing(play.world.now_as(job))()
+        play.failing(play.world.now_as(job))()
         play.world.clock.advance(seconds=30)
         second = play.start(job).until("provider.answer")
         second.step(LOSE)
