@@ -117,7 +117,7 @@ class Job:
     """The record of one job: the truth that outlives every orchestration history.
 
     `attempts` counts the tries of the step the job is in; `creates` the tasks the provider accepted for it.
-    `submit_run` is the run that may POST while the job is `submitting`; None when its POST must be reconciled.
+    `submit_run` is the run of the last submission, which alone may POST.
     `place` is where the task lives (provider name, base URL), so that later calls reach the place that made it.
     `queue_position` is of any meaning only while the stage is IN_LINE.
     `etag` is the version read from storage ("" before the first insert) and no part of the record's content.

@@ -25,6 +25,7 @@ PURE = [
     "reelkeeper/model.py",
     "reelkeeper/names.py",
     "reelkeeper/parts.py",
+    "reelkeeper/ledger.py",
     "reelkeeper/policy.py",
     "reelkeeper/providers/endpoints.py",
     "reelkeeper/providers/failures.py",

@@ -97,7 +97,7 @@ class OpenAIVideos:
             found += [self._task(item, item["id"], envelope) for item in mine]
             over = not items or not answer.get("has_more", len(items) >= LIST_PAGE)
             # the newest come first, unless the server does not know `order`
-            if over or (times == sorted(times, reverse=True) and times[-1] < since):
+            if over or (times == sorted(times, reverse=True) and times[-1] < min(since, times[0])):
                 return sorted(found, key=lambda task: task.created_at)
             after = items[-1]["id"]
         raise self._http.error("provider_error", f"The provider's list is longer than {MOST_PAGES} pages.")

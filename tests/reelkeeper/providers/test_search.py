@@ -81,15 +81,24 @@ def test_newest_first_is_read_no_further_than_needed() -> None:
 def test_a_server_that_knows_no_order_is_read_to_the_end() -> None:
     """Old ones first say nothing about what follows."""
     assert found("videos", [item(1, 400), item(2, 300)], [item(3, 5)])[0] == ["t3"]
+    assert found("videos", [item(1, 400)], [item(3, 5)])[0] == ["t3"]
+    assert found("videos", [item(1, 400), item(2, 400)], [item(3, 5)])[0] == ["t3"]
 
 
-def test_a_list_without_cursors_ends_with_a_page_that_is_not_full() -> None:
+@both
+def test_a_list_without_cursors_ends_with_a_page_that_is_not_full(dialect: str) -> None:
     """SGLang tells no `has_more`."""
     full = [item(number, 5, prompt="another") for number in range(LIST_PAGE)]
     with responses.RequestsMock() as calls:
-        calls.get(LISTS["videos"], json={"data": full})
-        calls.get(LISTS["videos"], json={"data": [item(1)]})
-        assert [task.task_id for task in VIDEOS.find(REQUEST, SINCE)] == ["t1"]
+        calls.get(LISTS[dialect], json={"data": full})
+        calls.get(LISTS[dialect], json={"data": [item(1)]})
+        assert [task.task_id for task in PROVIDERS[dialect].find(REQUEST, SINCE)] == ["t1"]
+
+
+@pytest.mark.parametrize("change", [{"width": 1280.0}, {"n_seconds": "4.0"}, {"height": "tall"}])
+def test_another_way_to_write_a_figure_is_no_other_figure(change: dict[str, Any]) -> None:
+    """Overlooking a task costs its price once more."""
+    assert found("jobs", [item(1, **change)])[0] == ["t1"]
 
 
 @both
@@ -112,7 +121,7 @@ def test_what_is_left_out_does_not_speak_against_a_task(dialect: str) -> None:
 def test_the_model_is_not_compared_where_servers_rename_it() -> None:
     """Azure tells the model of a deployment, a gateway its upstream's name."""
     assert found("videos", [item(1, model="sora-2-2025-12-08")])[0] == ["t1"]
-    assert found("jobs", [item(1, model="another")])[0] == []
+    assert found("jobs", [item(1, model="another")])[0] == ["t1"]
 
 
 NO_LIST: list[Any] = [
