@@ -15,10 +15,10 @@ from points import BLOCK_BYTES, VIDEO_BYTES
 from rig import Rig
 
 AT_ONCE = 6
-LIVES = (0.1, 1.5)
+LIVES = (0.1, 1.2)
 """Seconds that the app serves before it is killed at a moment."""
 
-POINTS_PER_LIFE = 80
+POINTS_PER_LIFE = 60
 BLOCKS_PER_OUTPUT = 4
 """Three of the video, one of the thumbnail."""
 
@@ -46,9 +46,7 @@ class Tally:
 
 def random_rig(folder: Path, connection_string: str) -> Rig:
     provider = {"media_bytes": VIDEO_BYTES, "generation_seconds": 1.0}
-    return Rig(
-        folder, connection_string, provider=provider, FAULTS_BLOCK_BYTES=str(BLOCK_BYTES), SUBMIT_GRACE_SECONDS="3"
-    )
+    return Rig(folder, connection_string, provider=provider, FAULTS_BLOCK_BYTES=str(BLOCK_BYTES))
 
 
 def run_random(rig: Rig, kills: int, seed: int) -> Tally:

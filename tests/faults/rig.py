@@ -168,7 +168,7 @@ class Rig:
             "AZURE_API_KEY": KEY,
             "MEDIA_CONTAINER": f"faults-{os.getpid()}",
             "SWEEP_SCHEDULE": "* * * * * *",
-            "SUBMIT_GRACE_SECONDS": "4",
+            "SUBMIT_GRACE_SECONDS": "3",
             "PYTHON_THREADPOOL_THREAD_COUNT": "128",
         }
         self.app = App(folder / "app", {**settings, **environment})
@@ -256,7 +256,7 @@ class Rig:
 
         Then every client that never got an answer asks once more, to learn the id of the job that it has.
         """
-        done = until(self.settled, seconds, pause=0.5)
+        done = until(self.settled, seconds, pause=0.2)
         for post in self.submit_unanswered():
             post.result()
         return done

@@ -34,10 +34,10 @@ def test_racing_sweeps_are_harmless(tmp_path: Path, faults_storage: str) -> None
             return rig.settled()
 
         assert until(all_held, 60, pause=0.3)
-        assert until(all_settled, 60, pause=0.5)
+        assert until(all_settled, 60, pause=0.2)
         rig.app.release()
         assert until(lambda: not rig.app.busy(), 30)
-        assert until(lambda: rig.check_all() == {owner: [] for owner in orders}, 30, pause=1.0), rig.check_all()
+        assert until(lambda: rig.check_all() == {owner: [] for owner in orders}, 30, pause=0.3), rig.check_all()
 
 
 @pytest.mark.slow
