@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LINES = (ROOT / ".funcignore").read_text().splitlines()
 
 DEPLOYED = """\
-function_app.py host.json requirements.txt triggers/__init__.py orchestrators/render.py activities/download.py entities/gate.py
-reelkeeper/model.py reelkeeper/providers/azure_jobs.py web/index.html web/gallery.js
+function_app.py host.json requirements.txt triggers/__init__.py orchestrators/render.py activities/download.py
+entities/gate.py reelkeeper/model.py reelkeeper/providers/azure_jobs.py web/index.html web/gallery.js
 """
 LOCAL = """\
 dev.py pyproject.toml constraints.txt requirements-dev.txt local.settings.json README.md CHANGELOG.md .funcignore
