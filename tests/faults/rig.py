@@ -297,7 +297,7 @@ class Rig:
         if [job.job_id for job in jobs] != [wish.job_id]:
             return [*wrong, f"the client was told {wish.job_id!r}, the records are {[job.job_id for job in jobs]}"]
         job = jobs[0]
-        if tasks[job.task_id] > 1:
+        if job.task_id and tasks[job.task_id] > 1:
             wrong.append(f"another job has its task {job.task_id}, too")
         if job.status != "completed":
             return [*wrong, f"it is {job.status}: {job.fault}"]
