@@ -54,8 +54,24 @@ def from_iso(text: str | None) -> datetime | None:
 
 
 @dataclass(frozen=True)
+class InputImage:
+    """The picture that a video starts from, as kept in the owner's storage: `path` of the blob, `width` x `height` in
+    pixels, `digest`: SHA-256 in hex of its bytes."""
+
+    path: str
+    media_type: str
+    width: int
+    height: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class JobRequest:
-    """What the caller asked for, validated and with the defaults filled in."""
+    """What the caller asked for, validated and with the defaults filled in.
+
+    Videos have `n_seconds` and may have an `input_image`. Images have 0 seconds, may leave the size to the provider
+    (0 x 0), and `output_format`, `quality` and `background` to it as well (None).
+    """
 
     prompt: str
     width: int
@@ -64,16 +80,36 @@ class JobRequest:
     n_variants: int
     model: str
     metadata: dict[str, str] = field(default_factory=dict)
+    input_image: InputImage | None = None
+    output_format: str | None = None
+    quality: str | None = None
+    background: str | None = None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A whole file in uncommitted blocks: the `run` that staged them, how many, their bytes in all, the file's type."""
+
+    run: str
+    blocks: int
+    size: int
+    media_type: str
 
 
 @dataclass(frozen=True)
 class Output:
-    """One finished thing at the provider (a Sora generation)."""
+    """One finished thing at the provider (a Sora generation, one image).
+
+    `staged`: its bytes came with the answer of the create, and wait for their commit. `address`: where else they are;
+    whoever knows it can fetch them, so it is never shown or logged.
+    """
 
     output_id: str
     width: int
     height: int
     n_seconds: int
+    staged: Staged | None = None
+    address: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -175,8 +211,8 @@ class Job:
         values = {key: value for key, value in data.items() if key in known and value is not None}
         for key in _TIMES & values.keys():
             values[key] = from_iso(values[key])
-        values["request"] = _known(JobRequest, values["request"])
-        values["outputs"] = tuple(_known(Output, item) for item in values.get("outputs", ()))
+        values["request"] = _within(_known(JobRequest, values["request"]), input_image=InputImage)
+        values["outputs"] = tuple(_within(_known(Output, item), staged=Staged) for item in values.get("outputs", ()))
         values["clips"] = tuple(_known(Clip, item) for item in values.get("clips", ()))
         if "fault" in values:
             values["fault"] = _known(Fault, values["fault"])
@@ -187,6 +223,12 @@ def _known(cls: type[T], data: dict[str, Any]) -> T:
     """An instance from the keys that `cls` knows: a newer version's record must not stop an older one."""
     names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
     return cls(**{key: value for key, value in data.items() if key in names})
+
+
+def _within(value: Any, **kinds: type[Any]) -> Any:
+    """The instance with these fields, read as dicts, made instances too."""
+    inner = {name: getattr(value, name) for name in kinds}
+    return replace(value, **{name: _known(kinds[name], item) for name, item in inner.items() if item is not None})
 
 
 _TIMES = {f.name for f in fields(Job) if "datetime" in str(f.type)}

@@ -27,6 +27,7 @@ PURE = [
     "reelkeeper/parts.py",
     "reelkeeper/ledger.py",
     "reelkeeper/policy.py",
+    "reelkeeper/providers/abilities.py",
     "reelkeeper/providers/endpoints.py",
     "reelkeeper/providers/failures.py",
     "reelkeeper/providers/reading.py",

@@ -6,7 +6,8 @@ from typing import Any
 
 import azure.functions as func
 
-from reelkeeper.providers.base import Abilities, Provider
+from reelkeeper.providers.abilities import Abilities
+from reelkeeper.providers.base import Provider
 from reelkeeper.services import Services
 from triggers.answers import json_answer
 

@@ -15,8 +15,9 @@ from typing import Any
 from reelkeeper.errors import Fault, ProviderError
 from reelkeeper.model import JobRequest, Output, Task
 from reelkeeper.names import utc
+from reelkeeper.providers.abilities import Abilities
 from reelkeeper.providers.answers import Envelope
-from reelkeeper.providers.base import Abilities, Content, ProviderConfig
+from reelkeeper.providers.base import Content, ProviderConfig, Receive
 from reelkeeper.providers.failures import CREATE, LIST, LOOK, code_of_failed_task
 from reelkeeper.providers.http import ProviderHttp
 from reelkeeper.providers.reading import is_listed, moment, number, path_of
@@ -53,12 +54,13 @@ class AzureJobs:
     def __init__(self, config: ProviderConfig, now: Callable[[], datetime]) -> None:
         self.name, self.kind, self.model = config.name, config.kind, config.model
         self.host, self.place, self.terms = config.host, config.place, config.terms
+        self.grace, self.fallback = config.grace, config.fallback
         self.abilities = config.abilities(ABILITIES)
         self._version = {"api-version": config.api_version} if config.api_version else {}
         self._http = ProviderHttp(config, now)
         self._now = now
 
-    def submit(self, request: JobRequest) -> Task:
+    def submit(self, request: JobRequest, receive: Receive | None = None, picture: bytes | None = None) -> Task:
         body = {
             "model": request.model,
             "prompt": request.prompt,

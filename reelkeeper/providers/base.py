@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from reelkeeper.errors import FieldError
-from reelkeeper.model import JobRequest, Output, Task
+from reelkeeper.model import JobRequest, Output, Staged, Task
+from reelkeeper.providers.abilities import Abilities
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
 COGNITIVE_SERVICES = "https://cognitiveservices.azure.com/.default"
 
+GRACE_SHARE = 0.6
+"""The part of the grace period that a create may take: it is over well before anybody reconciles it."""
 
-@dataclass(frozen=True)
-class Abilities:
-    """What a provider can make. `seconds`: every length it makes, shortest first. `variants_by_pixels`: pairs of a
-    frame area and the most outputs of one task from that area up, largest area first. `default_seconds`: the length
-    that no server of the dialect refuses."""
-
-    sizes: tuple[tuple[int, int], ...]
-    seconds: tuple[int, ...]
-    variants_by_pixels: tuple[tuple[int, int], ...]
-    max_prompt: int = 4000
-    default_seconds: int = 5
-
-    def variants(self, width: int, height: int) -> int:
-        """The most outputs one task of this size may have."""
-        return next(most for pixels, most in self.variants_by_pixels if width * height >= pixels)
-
-    @property
-    def any_second(self) -> bool:
-        """Whether every whole number between the shortest and the longest is possible."""
-        return 1 < len(self.seconds) == self.seconds[-1] - self.seconds[0] + 1
-
-    def usual_size(self, wanted: tuple[int, int]) -> tuple[int, int]:
-        """The size for somebody who names none: `wanted` where it is possible, else the first."""
-        return wanted if wanted in self.sizes else self.sizes[0]
-
-    @property
-    def usual_seconds(self) -> int:
-        """The length for somebody who names none: the default, or the possible one that is nearest to it."""
-        return min(self.seconds, key=lambda seconds: (abs(seconds - self.default_seconds), seconds))
-
-    def refusals(self, request: JobRequest) -> tuple[FieldError, ...]:
-        """Every field that this provider would refuse, each with the values that it allows."""
-        errors = []
-        if len(request.prompt) > self.max_prompt:
-            message = f"has {len(request.prompt)} characters; at most {self.max_prompt} are allowed"
-            errors.append(FieldError("prompt", message))
-        if request.n_seconds not in self.seconds:
-            low, high, listed = self.seconds[0], self.seconds[-1], ", ".join(map(str, self.seconds))
-            allowed = f"a whole number from {low} to {high}" if self.any_second else f"one of {listed}"
-            errors.append(FieldError("n_seconds", f"must be {allowed}"))
-        if (request.width, request.height) not in self.sizes:
-            allowed = ", ".join(f"{width}x{height}" for width, height in self.sizes)
-            message = f"{request.width}x{request.height} is not offered; width x height must be one of {allowed}"
-            known_width = any(width == request.width for width, _ in self.sizes)
-            errors.append(FieldError("height" if known_width else "width", message))
-        elif (most := self.variants(request.width, request.height)) < request.n_variants or request.n_variants < 1:
-            message = f"must be from 1 to {most} at {request.width}x{request.height}"
-            errors.append(FieldError("n_variants", message))
-        return tuple(errors)
+Receive = Callable[[int, bytes], Staged]
+"""Takes the whole file of output `index` that came with the answer of a create. Raises ValueError when the bytes are
+no picture, and whatever is wrong with the storage."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +50,9 @@ class ProviderConfig:
     `auth`: ``api-key`` or ``bearer``, the header of the key, which is not sent when it is empty; or ``entra``, a token
     for `scope` from `credential` (default: DefaultAzureCredential). `sizes`, `seconds`, `max_variants`, `max_prompt`:
     what it can make, where that differs from its dialect's documentation. `thumbnails`: whether it has preview
-    pictures, for a dialect in which not every server has.
+    pictures, for a dialect in which not every server has. `resubmit_unknown`: a create of
+    unknown outcome, which cannot be asked for, is simply made again. `fallback`: the providers that a job goes on to
+    when this one cannot take it.
     """
 
     name: str
@@ -116,7 +74,14 @@ class ProviderConfig:
     max_variants: int | None = None
     max_prompt: int | None = None
     thumbnails: bool = False
+    resubmit_unknown: bool = False
+    fallback: tuple[str, ...] = ()
     terms: Terms = Terms()
+
+    @property
+    def grace(self) -> timedelta:
+        """How long after a create began nothing of it can be under way any more."""
+        return timedelta(seconds=self.create_seconds / GRACE_SHARE)
 
     @property
     def host(self) -> str:
@@ -165,7 +130,8 @@ class Provider(Protocol):
     """One configured provider. Every method raises ProviderError for a refusal or failure.
 
     `place` names where its tasks live (dialect and base URL): kept with a job, so that a task is never looked for
-    elsewhere. `dialect`, `host` and `terms` are what callers are told of it.
+    elsewhere. `dialect`, `host` and `terms` are what callers are told of it. `grace`: how long after a create began
+    nothing of it can be under way any more. `fallback`: names of providers that take over what this one cannot take.
     """
 
     name: str
@@ -176,9 +142,15 @@ class Provider(Protocol):
     place: str
     abilities: Abilities
     terms: Terms
+    grace: timedelta
+    fallback: tuple[str, ...]
 
-    def submit(self, request: JobRequest) -> Task:
-        """Create a paid task. `ProviderError.outcome_unknown` tells a refusal from a lost answer."""
+    def submit(self, request: JobRequest, receive: Receive, picture: bytes | None = None) -> Task:
+        """Create a paid task. `ProviderError.outcome_unknown` tells a refusal from a lost answer.
+
+        Where the answer holds the outputs themselves, each goes to `receive` and the task has succeeded already; its id
+        is "" then, as the provider has none. `picture`: the bytes of `request.input_image`.
+        """
 
     def find(self, request: JobRequest, since: datetime) -> list[Task]:
         """Every task that this request can have made since then, oldest first.

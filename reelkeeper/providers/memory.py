@@ -12,7 +12,7 @@ from types import TracebackType
 from reelkeeper.errors import ADVICE, Fault, ProviderError
 from reelkeeper.model import JobRequest, Output, Task
 from reelkeeper.providers.azure_jobs import ABILITIES
-from reelkeeper.providers.base import Content, Terms
+from reelkeeper.providers.base import Content, Receive, Terms
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(range(256)) * 64
 PICTURE = b"\xff\xd8\xff\xe0" + bytes(64)
@@ -46,6 +46,8 @@ class MemoryProvider:
     model = "sora"
     abilities = ABILITIES
     terms = Terms()
+    grace = timedelta(seconds=60)
+    fallback: tuple[str, ...] = ()
 
     def __init__(self, now: Callable[[], datetime], name: str = "sora") -> None:
         self.name, self.place = name, f"memory {name}"
@@ -83,7 +85,7 @@ class MemoryProvider:
     def forget(self, task_id: str) -> None:
         del self._tasks[task_id]
 
-    def submit(self, request: JobRequest) -> Task:
+    def submit(self, request: JobRequest, receive: Receive | None = None, picture: bytes | None = None) -> Task:
         self._raise_planned("submit")
         with self._lock:
             self.submitted.append(request)

@@ -19,8 +19,9 @@ from typing import Any
 from reelkeeper.errors import Fault, ProviderError
 from reelkeeper.model import JobRequest, Output, Task
 from reelkeeper.names import utc
+from reelkeeper.providers.abilities import Abilities
 from reelkeeper.providers.answers import Envelope
-from reelkeeper.providers.base import Abilities, Content, ProviderConfig
+from reelkeeper.providers.base import Content, ProviderConfig, Receive
 from reelkeeper.providers.endpoints import is_azure, is_openai
 from reelkeeper.providers.failures import CREATE, LIST, LOOK, code_of_failed_task, error_object, message_of
 from reelkeeper.providers.http import ProviderHttp
@@ -65,13 +66,14 @@ class OpenAIVideos:
     def __init__(self, config: ProviderConfig, now: Callable[[], datetime]) -> None:
         self.name, self.kind, self.model = config.name, config.kind, config.model
         self.host, self.place, self.terms = config.host, config.place, config.terms
+        self.grace, self.fallback = config.grace, config.fallback
         self.abilities = config.abilities(_documented(config.base_url))
         self._thumbnails = config.thumbnails
         self._takes_forms_only = False
         self._http = ProviderHttp(config, now)
         self._now = now
 
-    def submit(self, request: JobRequest) -> Task:
+    def submit(self, request: JobRequest, receive: Receive | None = None, picture: bytes | None = None) -> Task:
         fields = {
             "model": request.model,
             "prompt": request.prompt,

@@ -10,8 +10,9 @@ import pytest
 
 from emulator.sora.azure_request import SIZES, max_variants
 from reelkeeper.model import JobRequest
+from reelkeeper.providers.abilities import Abilities
 from reelkeeper.providers.azure_jobs import ABILITIES
-from reelkeeper.providers.base import Abilities, ProviderConfig, Terms
+from reelkeeper.providers.base import ProviderConfig, Terms
 from reelkeeper.providers.openai_videos import OTHERS
 
 GOOD = JobRequest("a fox in the snow", width=1280, height=720, n_seconds=5, n_variants=1, model="sora")
