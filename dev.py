@@ -22,6 +22,8 @@ examples:
   python3 dev.py demo --prompt "A red kite" --n-seconds 8
   python3 dev.py up                            the service on http://127.0.0.1:7071 until Ctrl-C
   python3 dev.py up --port 0 --data /tmp/a     a second one, on any free port, with its own data
+  python3 dev.py doctor                        is everything set up right? each fault with its cause and fix
+  python3 dev.py doctor --create               the same, and one real generation, which your provider charges
   python3 dev.py test -k sweep -x              tests; everything after "test" goes to pytest
   python3 dev.py check --fix                   format, then lint, types and layout
 
@@ -83,6 +85,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--enforce-keys", action="store_true", help="ask for function keys as Azure does; embedded host only"
     )
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="check settings, storage and providers; each fault with its cause and fix",
+        description="Check the settings of the environment and local.settings.json, and what they lead to: storage "
+        "(write, read, delete, signed URL, clock) and every provider (endpoint, DNS, TLS, credentials, route, "
+        "deployment, retirement, quota). Nothing is charged unless you say --create. Exit 1 when something is wrong.",
+    )
+    doctor.add_argument(
+        "--create",
+        action="store_true",
+        help="also make one real generation per provider, the shortest and smallest, and follow it to its file: it is "
+        "charged; every exchange is printed, without secrets",
+    )
+    doctor.add_argument("--provider", metavar="NAME", help="with --create: only at this provider")
+    doctor.add_argument(
+        "--json", action="store_true", help="the report as JSON: {ok, checks: [{name, ok, detail, fix}]}"
+    )
+
     commands.add_parser("test", help="every test; arguments go to pytest", usage="dev.py test [pytest arguments]")
 
     check = commands.add_parser("check", help="format, lint, types, layout")
@@ -106,6 +126,15 @@ def run_up(options: argparse.Namespace) -> int:
         options.data, options.port, options.host, not options.no_simulator, enforce_keys=options.enforce_keys
     )
     return stack.run_up(toolchain.prepare(ROOT), wanted)
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    from emulator import toolchain
+
+    asked = ["--create"] * options.create + ["--json"] * options.json
+    asked += ["--provider", options.provider] if options.provider else []
+    python = str(toolchain.prepare(ROOT).python)
+    return subprocess.run([python, "-m", "emulator.doctor", *asked], cwd=ROOT, check=False).returncode
 
 
 def run_tests(arguments: list[str]) -> int:
@@ -138,7 +167,7 @@ def run_checks(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-COMMANDS = {"demo": run_demo, "up": run_up, "check": run_checks}
+COMMANDS = {"demo": run_demo, "up": run_up, "doctor": run_doctor, "check": run_checks}
 
 
 def _port(text: str) -> int:

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import azure.durable_functions as df
@@ -23,9 +24,11 @@ from orchestrators.keep import keep
 from orchestrators.render import render
 from orchestrators.watch import watch
 from reelkeeper.admission import only_admitted
+from reelkeeper.parts import KINDS
 from reelkeeper.services import Services, build_services
 from reelkeeper.settings import DEFAULT_SWEEP, Settings
 from triggers.answers import answering
+from triggers.diagnostics import get_diagnostics
 from triggers.generate import generate
 from triggers.health import get_health
 from triggers.jobs import get_content, get_gallery, get_result, get_status
@@ -45,26 +48,31 @@ def services() -> Services:
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 
-@app.function_name("generate")
-@app.route("videos/generate", methods=["POST"])
-@app.durable_client_input(client_name="client")
-@answering
-async def generate_videos(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    return await generate(services(), req, client)
+def register_generate(kind: str) -> None:
+    async def start(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+        return await generate(services(), req, client, kind)
+
+    start.__name__ = name = f"generate_{kind}"
+    bound = app.durable_client_input(client_name="client")(answering(start))
+    app.function_name(name)(app.route(f"{kind}/generate", methods=["POST"])(bound))
 
 
-def register_read(name: str, route: str, body: Callable[[Services, func.HttpRequest, str], func.HttpResponse]) -> None:
+def register_read(
+    kind: str, name: str, route: str, body: Callable[[Services, func.HttpRequest, str], func.HttpResponse]
+) -> None:
     def read(req: func.HttpRequest) -> func.HttpResponse:
-        return body(services(), req, "videos")
+        return body(services(), req, kind)
 
-    read.__name__ = name
-    app.function_name(name)(app.route(route, methods=["GET"])(answering(read)))
+    read.__name__ = f"{name}_{kind}"
+    app.function_name(read.__name__)(app.route(f"{kind}/{route}", methods=["GET"])(answering(read)))
 
 
-register_read("status", "videos/{job_id}/status", get_status)
-register_read("result", "videos/{job_id}/result", get_result)
-register_read("content", "videos/{job_id}/content", get_content)
-register_read("gallery", "videos/user", get_gallery)
+for kind in KINDS:
+    register_generate(kind)
+    register_read(kind, "status", "{job_id}/status", get_status)
+    register_read(kind, "result", "{job_id}/result", get_result)
+    register_read(kind, "content", "{job_id}/content", get_content)
+    register_read(kind, "gallery", "user", get_gallery)
 
 
 @app.function_name("providers")
@@ -79,6 +87,13 @@ def providers(req: func.HttpRequest) -> func.HttpResponse:
 @answering
 def health(req: func.HttpRequest) -> func.HttpResponse:
     return get_health(services())
+
+
+@app.function_name("diagnostics")
+@app.route("diagnostics", methods=["GET"])
+@answering
+def diagnostics(req: func.HttpRequest) -> func.HttpResponse:
+    return get_diagnostics(os.environ, Path(__file__).parent)
 
 
 sweep_schedule = "%SWEEP_SCHEDULE%" if os.environ.get("SWEEP_SCHEDULE", "").strip() else DEFAULT_SWEEP

@@ -5,6 +5,7 @@
 3. The answer's task id is written down, then claimed for the job. Only then it may be watched.
 4. A run that finds `submitting` without an id does not POST: it waits until that POST must be over, and reconciles.
 5. A refusal is an answer: wait and come again, or settle as failed. A lost answer is case 4.
+6. An answer that holds the outputs themselves puts them into storage on the way; reconciling finds them there.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from reelkeeper import ledger, model, policy
+from reelkeeper.arrivals import Arrivals
 from reelkeeper.errors import Fault, ProviderError
 from reelkeeper.model import Job, Task
+from reelkeeper.parts import IMAGES
 from reelkeeper.providers.base import Provider
 from reelkeeper.records.base import Watch, change
 from reelkeeper.services import Services
@@ -44,18 +48,18 @@ def create_task(services: Services, work: dict[str, Any]) -> Answer:
     job = services.jobs.get(owner, job_id)
     if job is None or job.finished:
         return {"next": "stop"}
-    _watch(services, job, services.now())
     provider = services.providers.get(job.provider)
+    _watch(services, job, services.now())
     place = provider.place if provider else None
     job = change(services.jobs, owner, job_id, lambda job: _begin(job, run, place, services.now()))
     if job is None or job.finished:
         return {"next": "stop"}
-    if job.outputs:
-        return {"next": "keep", "outputs": len(job.outputs)}
     if job.status in ledger.WAITING:
         return _not_begun(services, provider, job)
     if job.status == model.SUBMITTING and job.task_id:
         return _hold(services, job)
+    if job.outputs:
+        return {"next": "keep", "outputs": len(job.outputs)}
     if job.task_id:
         return {"next": "watch"}
     if job.stage == ledger.REFUSED:
@@ -81,13 +85,20 @@ def _not_begun(services: Services, provider: Provider | None, job: Job) -> Answe
 
 
 def _submit(services: Services, provider: Provider, job: Job) -> Answer:
-    if not ledger.may_post(job, services.now(), services.settings.submit_grace):
+    arrivals, image = Arrivals(services.clips, job), job.request.input_image
+    picture = services.clips.read(image.path) if image else None
+    if not ledger.may_post(job, services.now(), provider.grace):
         # this process was asleep between the write and here: others may soon take the POST for over
         return _queue(services, job, policy.create_wait("provider_error", 1, None), job.attempts - 1, job.fault)
+    if not provider.lists:  # its answer is the pictures themselves, and may take as long as the grace period allows
+        _watch(services, job, services.now() + provider.grace)
     try:
-        task = provider.submit(job.request)
+        task = provider.submit(job.request, arrivals.receive, picture)
+        task = replace(task, task_id=task.task_id or arrivals.task_id)
     except ProviderError as error:
-        return _answer_lost(services, job, error) if error.outcome_unknown else _answer_refusal(services, job, error)
+        if error.outcome_unknown:
+            return _answer_lost(services, provider, job, error)
+        return _answer_refusal(services, job, error)
     # before the writes: should they fail, the log names the paid task
     log.info("job %s: task %s created at %s", job.job_id, task.task_id, job.provider)
     now, deadline = services.now(), services.settings.deadline
@@ -101,7 +112,7 @@ def _hold(services: Services, job: Job) -> Answer:
     """Claim the task that the record names, and go on to watch it."""
     if _claim(services, job):
         return _watch_task(services, job)
-    return _wait_until(services, job, services.now() + services.settings.submit_grace)
+    return _wait_until(services, job, services.now() + _grace(services, services.providers.get(job.provider)))
 
 
 def _claim(services: Services, job: Job) -> bool:
@@ -110,7 +121,7 @@ def _claim(services: Services, job: Job) -> bool:
     if services.claims.claim(job.place or "", job.task_id or "", holder) == holder:
         return True
     log.info("job %s: task %s belongs to another job with the same prompt", job.job_id, job.task_id)
-    again_at = now + services.settings.submit_grace
+    again_at = now + _grace(services, services.providers.get(job.provider))
     _change(services, job, lambda current: ledger.dismissed(current, job, now, again_at))
     return False
 
@@ -118,14 +129,20 @@ def _claim(services: Services, job: Job) -> bool:
 def _watch_task(services: Services, job: Job) -> Answer:
     now = services.now()
     after = _change(services, job, lambda current: ledger.held(current, job, now))
-    return {"next": "watch"} if after and after.task_id == job.task_id else _look_again()
+    if after is None or after.task_id != job.task_id:
+        return _look_again()
+    return {"next": "keep", "outputs": len(after.outputs)} if after.outputs else {"next": "watch"}
 
 
-def _answer_lost(services: Services, job: Job, error: ProviderError) -> Answer:
-    """The POST may or may not have made a task, and the provider may take its time to list it: reconcile later."""
-    log.warning("job %s: the outcome of its create is not known; asking the provider later", job.job_id)
+def _answer_lost(services: Services, provider: Provider, job: Job, error: ProviderError) -> Answer:
+    """The POST may or may not have made a task, and the provider may take its time to list it: reconcile later.
+
+    Without a list there is nothing to wait for: what has arrived is all that will be known.
+    """
+    where = "asking the provider later" if provider.lists else "what has arrived is in storage"
+    log.warning("job %s: the outcome of its create is not known; %s", job.job_id, where)
     now = services.now()
-    again_at = now + services.settings.submit_grace
+    again_at = now + provider.grace if provider.lists else now
     _change(services, job, lambda current: ledger.lost(current, job, now, again_at, error.fault))
     return _wait_until(services, job, again_at)
 
@@ -146,9 +163,11 @@ def _answer_refusal(services: Services, job: Job, error: ProviderError) -> Answe
 
 def _reconcile(services: Services, provider: Provider | None, job: Job) -> Answer:
     """An earlier run may have POSTed and not lived to write the task down: ask the provider what it has."""
-    ready = ledger.reconcile_at(job, services.settings.submit_grace)
+    ready = ledger.reconcile_at(job, _grace(services, provider))
     if services.now() < ready:
         return _wait_until(services, job, ready)
+    if job.kind == IMAGES and (arrived := _arrived(services, job)):
+        return arrived
     if provider is None or job.place not in (None, provider.place):
         words = f"It may be at {job.place or job.provider!r}, which is not configured any more. Configure it again."
         return _unaskable(services, job, ProviderError(Fault("provider_error", words)))
@@ -158,7 +177,7 @@ def _reconcile(services: Services, provider: Provider | None, job: Job) -> Answe
         log.warning("job %s: the provider cannot be asked for its task: %s", job.job_id, error.fault.code)
         return _unaskable(services, job, error) if error.fault.code in UNASKABLE else _park(services, job)
     for task in tasks:
-        named = _find(services, provider, job, task)
+        named = _find(services, job, task, provider.place)
         if named is None:
             return _look_again()
         if _claim(services, named):
@@ -171,10 +190,22 @@ def _reconcile(services: Services, provider: Provider | None, job: Job) -> Answe
     return _queue(services, job, 0.0, job.attempts, fault)
 
 
-def _find(services: Services, provider: Provider, job: Job, task: Task) -> Job | None:
-    """Write a task of the list down, to be claimed; None when the record is about something else by now."""
+def _arrived(services: Services, job: Job) -> Answer | None:
+    """Go on with the outputs that came with the answer of a run that did not live to write them down, if any did."""
+    arrivals = Arrivals(services.clips, job)
+    outputs = arrivals.found()
+    if not outputs:
+        return None
+    log.info("job %s: %d output(s) of its create are in storage already", job.job_id, len(outputs))
+    task = Task(arrivals.task_id, "succeeded", "succeeded", ledger.since(job), outputs=outputs)
+    named = _find(services, job, task, job.place or "")
+    return _hold(services, named) if named else _look_again()
+
+
+def _find(services: Services, job: Job, task: Task, place: str) -> Job | None:
+    """Write a task that was found down, to be claimed; None when the record is about something else by now."""
     now, deadline = services.now(), services.settings.deadline
-    after = _change(services, job, lambda current: ledger.found(current, job, task, provider.place, now, deadline))
+    after = _change(services, job, lambda current: ledger.found(current, job, task, place, now, deadline))
     return after if after and after.task_id == task.task_id else None
 
 
@@ -213,6 +244,10 @@ def _park(services: Services, job: Job) -> Answer:
     log.error("job %s: whether it was submitted is not known and cannot be asked; parked", job.job_id)
     services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, again_at))
     return {"next": "stop"}
+
+
+def _grace(services: Services, provider: Provider | None) -> timedelta:
+    return provider.grace if provider else services.settings.submit_grace
 
 
 def _change(services: Services, job: Job, step: Callable[[Job], Job | None]) -> Job | None:

@@ -31,7 +31,7 @@ def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     job = services.jobs.get(owner, job_id)
     if job is None or job.finished:
         return {"next": "stop"}
-    if job.outputs:
+    if job.outputs and job.status != model.SUBMITTING:
         return {"next": "keep", "outputs": len(job.outputs)}
     if job.task_id is None or job.status != model.GENERATING:
         # a run of this step that nobody heard of has forgotten the task; the next one is not held for the job yet

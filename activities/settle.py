@@ -72,4 +72,4 @@ def _warning(job: Job, kept: int) -> str | None:
     asked, made = job.request.n_variants, len(job.outputs)
     if kept < made:
         return f"{kept} of {made} outputs were kept; the provider deleted the others before they could be fetched."
-    return f"The provider made {made} of the {asked} variants asked for." if made < asked else None
+    return f"The provider made {made} of the {asked} {job.kind} asked for." if made < asked else None

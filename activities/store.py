@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from reelkeeper.clips import blocks
 from reelkeeper.clips.base import MissingBlocks, StoredClip
 from reelkeeper.errors import ADVICE, Fault
 from reelkeeper.model import Clip, Job
-from reelkeeper.parts import PARTS
+from reelkeeper.parts import EXTENSIONS, media_types
 from reelkeeper.services import Services
 
 log = logging.getLogger(__name__)
@@ -30,25 +31,28 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     job = services.jobs.get(work["owner"], work["job_id"])
     if job is None:
         return {"fault": Fault("task_lost", "The job was deleted while its file was fetched.").to_dict()}
-    index, part = work["index"], PARTS[work["part"]]
-    path = names.clip_path(job.owner, job.kind, job.job_id, index, part.extension)
-    stored = services.clips.find(path)
+    index, staged = work["index"], work["staged"]
+    paths = {
+        media_type: names.clip_path(job.owner, job.kind, job.job_id, index, EXTENSIONS[media_type])
+        for media_type in media_types(job.kind, work["part"])
+    }
+    stored = _find(services, paths.values())
     if stored is None:
-        staged = work["staged"]
-        if "run" not in staged:  # there was nothing to download, because the job had ended or the blob was there
-            return _gone(job, path)
+        path = paths.get(staged.get("media_type", ""))
+        if path is None:  # there was nothing to download, because the job had ended or the blob was there
+            return _gone(job, work["part"])
         chain = blocks.complete(services.clips.staged(path), staged["run"], staged["blocks"], staged["size"])
         if chain is None:
             # another run's commit, since we looked, uses up every staged block: then its blob is the answer
-            stored = services.clips.find(path)
+            stored = _find(services, [path])
             return {"clip": asdict(_clip(job, index, stored))} if stored else _gone(job, path)
         output_id = quote(job.outputs[index].output_id, safe="")
         try:
             stored = services.clips.commit(
                 path,
                 list(chain.block_ids),
-                content_type=part.media_type,
-                filename=names.file_name(job.kind, job.job_id, index, part.extension),
+                content_type=staged["media_type"],
+                filename=names.file_name(job.kind, job.job_id, index, EXTENSIONS[staged["media_type"]]),
                 metadata={
                     "job": job.job_id,
                     "output": output_id,
@@ -60,6 +64,10 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
             return _gone(job, path)
         log.info("job %s: stored %s, %d bytes", job.job_id, path, stored.size)
     return {"clip": asdict(_clip(job, index, stored))}
+
+
+def _find(services: Services, paths: Iterable[str]) -> StoredClip | None:
+    return next((stored for path in paths if (stored := services.clips.find(path))), None)
 
 
 def _clip(job: Job, index: int, stored: StoredClip) -> Clip:

@@ -1,8 +1,8 @@
 """keep: bring one output into the owner's storage. Never raises: its siblings run inside one `task_all`.
 
-1. download the video into uncommitted blocks; while the provider says "not yet", wait and try again, two minutes long.
+1. download it into uncommitted blocks; while the provider says "not yet", wait and try again, two minutes long.
 2. store: commit the blocks.
-3. The thumbnail the same way, once; that there is none is no error.
+3. The thumbnail of a video the same way, once; that there is none is no error.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ import azure.durable_functions as df
 from orchestrators.retry import RETRY
 from reelkeeper import policy
 from reelkeeper.model import PIPELINE_FAULT
+from reelkeeper.parts import OUTPUT, PICTURES, THUMBNAIL
 
 
 def keep(context: df.DurableOrchestrationContext) -> Generator[Any, Any, dict[str, Any]]:
     work: dict[str, Any] = context.get_input()
-    video = yield from _bring(context, {**work, "part": "video"}, policy.CONTENT_WAITS)
-    if "fault" in video:
-        return {"index": work["index"], "fault": video["fault"]}
-    thumbnail = yield from _bring(context, {**work, "part": "thumbnail"}, ())
-    return {"index": work["index"], "clip": video["clip"], "thumbnail": thumbnail.get("clip")}
+    output = yield from _bring(context, {**work, "part": OUTPUT}, policy.CONTENT_WAITS)
+    if "fault" in output:
+        return {"index": work["index"], "fault": output["fault"]}
+    kept = {"index": work["index"], "clip": output["clip"], "thumbnail": None}
+    if output["clip"]["content_type"] in PICTURES:
+        return kept
+    thumbnail = yield from _bring(context, {**work, "part": THUMBNAIL}, ())
+    return {**kept, "thumbnail": thumbnail.get("clip")}
 
 
 def _bring(

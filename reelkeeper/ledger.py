@@ -50,6 +50,8 @@ def may_post(job: Job, now: datetime, grace: timedelta) -> bool:
 
 def reconcile_at(job: Job, grace: timedelta) -> datetime:
     """From when on nothing of the POST is under way any more, and its task is in the provider's list."""
+    if job.stage == RECONCILING and job.next_attempt_at:
+        return job.next_attempt_at
     ready = since(job) + grace
     return max(ready, job.next_attempt_at or ready) if job.status == model.SUBMITTING else ready
 
@@ -72,7 +74,7 @@ def named(current: Job, task: Task, place: str, now: datetime, deadline: timedel
     # no later than now and no earlier than its POST, whatever the provider's clock says
     started = max(since(current), min(task.created_at, now))
     end = policy.kept_until(task.expires_at, started, deadline)
-    known = {"task_id": task.task_id, "place": place, "creates": current.creates + 1}
+    known = {"task_id": task.task_id, "place": place, "creates": current.creates + 1, "outputs": task.outputs}
     times = {"generating_since": started, "expires_at": end, "next_attempt_at": None}
     return current.to(model.SUBMITTING, now, stage=task.stage, **known, **times)
 
@@ -83,10 +85,11 @@ def found(current: Job, submission: Job, task: Task, place: str, now: datetime, 
 
 
 def held(current: Job, claimer: Job, now: datetime) -> Job | None:
-    """The named task is claimed for this job: go on to watch it."""
+    """The named task is claimed for this job: go on to watch it, or to keep what it has made already."""
     if not _names(current, claimer):
         return None
-    return current.to(model.GENERATING, now, attempts=0, next_attempt_at=None, fault=None)
+    watched = current.to(model.GENERATING, now, attempts=0, next_attempt_at=None, fault=None)
+    return watched.to(model.DOWNLOADING, now, stage="downloading", progress=92) if watched.outputs else watched
 
 
 def dismissed(current: Job, claimer: Job, now: datetime, again_at: datetime) -> Job | None:
@@ -94,7 +97,7 @@ def dismissed(current: Job, claimer: Job, now: datetime, again_at: datetime) -> 
     if not _names(current, claimer):
         return None
     forgotten = {"task_id": None, "expires_at": None, "generating_since": None, "creates": current.creates - 1}
-    return current.to(model.SUBMITTING, now, stage=RECONCILING, next_attempt_at=again_at, **forgotten)
+    return current.to(model.SUBMITTING, now, stage=RECONCILING, next_attempt_at=again_at, outputs=(), **forgotten)
 
 
 def _names(current: Job, claimer: Job) -> bool:

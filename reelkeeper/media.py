@@ -23,14 +23,14 @@ def sniff(head: bytes) -> str | None:
     return None
 
 
-def refusal(declared: str, head: bytes, wanted: str) -> str | None:
-    """Why this cannot be the `wanted` media, in words, or None when it is.
+def refusal(declared: str, head: bytes, wanted: tuple[str, ...]) -> str | None:
+    """Why this cannot be any of the `wanted` media types, in words, or None when it is.
 
     The bytes decide. The declared type refuses only where it says outright that this is a message, not a file:
     real servers label good files ``application/octet-stream``.
     """
     if declared.endswith("json") or declared.startswith("text/"):
         return f"it is declared as {declared}"
-    if sniff(head) != wanted:
-        return f"its first bytes are not those of {wanted}"
+    if sniff(head) not in wanted:
+        return f"its first bytes are not those of {' or '.join(wanted)}"
     return None

@@ -64,6 +64,11 @@ class InputImage:
     height: int
     digest: str
 
+    @property
+    def file_name(self) -> str:
+        """What a provider is told that the file is called: ``input.png``."""
+        return self.path.rpartition("/")[2]
+
 
 @dataclass(frozen=True)
 class JobRequest:

@@ -15,8 +15,6 @@ from datetime import datetime, timezone
 JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MAX_SAFE_OWNER = 200
 
-EXTENSIONS = {"video/mp4": "mp4", "image/jpeg": "jpg"}
-
 
 def new_job_id(now: datetime) -> str:
     """A UUIDv7 (RFC 9562 section 5.7): 48 bits of Unix milliseconds, then chance."""

@@ -1,16 +1,17 @@
-"""The files that an output consists of. Pure."""
+"""The files that an output consists of: the output itself, and for a video its preview picture. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+OUTPUT, THUMBNAIL = "output", "thumbnail"
+
+PICTURES = ("image/png", "image/jpeg", "image/webp")
+EXTENSIONS = {"video/mp4": "mp4", "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+"""Every media type that is kept, and the extension its blob gets."""
+
+VIDEOS, IMAGES = "videos", "images"
+KINDS = (VIDEOS, IMAGES)
 
 
-@dataclass(frozen=True)
-class Part:
-    """One file of an output: the media type it must have, and the extension its blob gets."""
-
-    media_type: str
-    extension: str
-
-
-PARTS = {"video": Part("video/mp4", "mp4"), "thumbnail": Part("image/jpeg", "jpg")}
+def media_types(kind: str, part: str) -> tuple[str, ...]:
+    """What this file of a job of this kind may be."""
+    return ("video/mp4",) if (kind, part) == (VIDEOS, OUTPUT) else PICTURES

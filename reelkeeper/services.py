@@ -41,11 +41,12 @@ def build_services(settings: Settings, now: Callable[[], datetime] = utc_now) ->
     """The real adapters for these settings. Connects to nothing yet."""
     from reelkeeper.clips.blobs import BlobClips
     from reelkeeper.providers.azure_jobs import AzureJobs
+    from reelkeeper.providers.openai_images import OpenAIImages
     from reelkeeper.providers.openai_videos import OpenAIVideos
     from reelkeeper.records.tables import Tables
 
-    dialects: dict[str, type[AzureJobs | OpenAIVideos]] = {
-        adapter.dialect: adapter for adapter in (AzureJobs, OpenAIVideos)
+    dialects: dict[str, type[AzureJobs | OpenAIVideos | OpenAIImages]] = {
+        adapter.dialect: adapter for adapter in (AzureJobs, OpenAIVideos, OpenAIImages)
     }
     tables = Tables(settings.storage)
     return Services(

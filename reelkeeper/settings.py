@@ -31,6 +31,8 @@ class Settings:
     deadline: timedelta
     submit_grace: timedelta
     providers: tuple[ProviderConfig, ...]
+    allow_private: bool = False
+    """Whether callers' addresses may be http and private (development)."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Settings:
@@ -46,11 +48,19 @@ class Settings:
             deadline=_deadline(env),
             submit_grace=grace,
             providers=read_providers(env, create_seconds=0.6 * grace.total_seconds()),
+            allow_private=_switch(env, "WEBHOOK_ALLOW_PRIVATE"),
         )
 
 
 def _text(env: Mapping[str, str], name: str, default: str = "") -> str:
     return env.get(name, "").strip() or default
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    word = _text(env, name, "false").lower()
+    if word not in ("true", "false"):
+        raise SettingsError(f"{name} must be true or false.")
+    return word == "true"
 
 
 def _storage(env: Mapping[str, str]) -> StorageConnection:

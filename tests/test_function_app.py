@@ -31,7 +31,7 @@ CALL_STATUS = """
 import azure.functions as func
 import function_app as app
 functions = {f.get_function_name(): f.get_user_function() for f in app.app.get_functions()}
-answer = functions["status"](func.HttpRequest("GET", "http://x/api/videos/nonsense/status",
+answer = functions["status_videos"](func.HttpRequest("GET", "http://x/api/videos/nonsense/status",
     route_params={"job_id": "nonsense"}, body=b""))
 print(answer.status_code, answer.get_body().decode())
 """
@@ -68,7 +68,9 @@ def trigger_of(app: dict[str, Any], name: str) -> dict[str, Any]:
 def test_all_functions_are_registered_under_their_names(app: dict[str, Any]) -> None:
     """The names in the log, in the history and in the orchestrators' calls are these."""
     assert set(app["functions"]) == {
-        "generate", "status", "result", "content", "gallery", "health", "providers", "sweep",
+        *(f"{verb}_{kind}" for kind in ("videos", "images")
+          for verb in ("generate", "status", "result", "content", "gallery")),
+        "diagnostics", "health", "providers", "sweep",
         "render", "watch", "keep", "gate", "admit", "create", "poll", "download", "store", "settle",
     }  # fmt: skip
 
@@ -76,11 +78,16 @@ def test_all_functions_are_registered_under_their_names(app: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("name", "method", "route", "level"),
     [
-        ("generate", "POST", "videos/generate", "FUNCTION"),
-        ("status", "GET", "videos/{job_id}/status", "FUNCTION"),
-        ("result", "GET", "videos/{job_id}/result", "FUNCTION"),
-        ("content", "GET", "videos/{job_id}/content", "FUNCTION"),
-        ("gallery", "GET", "videos/user", "FUNCTION"),
+        ("generate_videos", "POST", "videos/generate", "FUNCTION"),
+        ("status_videos", "GET", "videos/{job_id}/status", "FUNCTION"),
+        ("result_videos", "GET", "videos/{job_id}/result", "FUNCTION"),
+        ("content_videos", "GET", "videos/{job_id}/content", "FUNCTION"),
+        ("gallery_videos", "GET", "videos/user", "FUNCTION"),
+        ("generate_images", "POST", "images/generate", "FUNCTION"),
+        ("status_images", "GET", "images/{job_id}/status", "FUNCTION"),
+        ("result_images", "GET", "images/{job_id}/result", "FUNCTION"),
+        ("content_images", "GET", "images/{job_id}/content", "FUNCTION"),
+        ("gallery_images", "GET", "images/user", "FUNCTION"),
         ("providers", "GET", "providers", "FUNCTION"),
         ("health", "GET", "health", "ANONYMOUS"),
     ],
@@ -111,12 +118,12 @@ def test_the_gate_is_the_entity_that_render_and_watch_name(app: dict[str, Any]) 
     assert (trigger["type"], trigger["entityName"], trigger["name"]) == ("entityTrigger", "gate", "context")
 
 
-@pytest.mark.parametrize("name", ["generate", "sweep"])
+@pytest.mark.parametrize("name", ["generate_videos", "generate_images", "sweep"])
 def test_who_starts_orchestrations_has_the_durable_client(app: dict[str, Any], name: str) -> None:
     """And nobody else has it."""
     assert [binding["name"] for binding in app["functions"][name] if binding["type"] == "durableClient"] == ["client"]
     clients = {n for n, bindings in app["functions"].items() if any(b["type"] == "durableClient" for b in bindings)}
-    assert clients == {"generate", "sweep"}
+    assert clients == {"generate_videos", "generate_images", "sweep"}
 
 
 @pytest.mark.parametrize(

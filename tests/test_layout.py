@@ -88,7 +88,7 @@ def test_orchestrators_import_only_what_is_deterministic(path: str) -> None:
     """The model, the policy, the durable library, and the few names of the standard library that read nothing."""
     allowed = (
         "__future__.annotations", "collections.abc", "datetime.timedelta", "typing", "azure.durable_functions",
-        "reelkeeper.model", "reelkeeper.policy", "orchestrators.retry",
+        "reelkeeper.model", "reelkeeper.parts", "reelkeeper.policy", "orchestrators.retry",
     )  # fmt: skip
     assert [name for name in imports(parse(path)) if not below(name, allowed)] == []
 
@@ -123,7 +123,8 @@ def test_activities_and_triggers_know_no_adapter(path: str) -> None:
     adapters = [
         "reelkeeper.records.tables", "reelkeeper.records.memory", "reelkeeper.records.rows", "reelkeeper.clips.blobs",
         "reelkeeper.clips.memory", "reelkeeper.clips.signing", "reelkeeper.providers.http",
-        "reelkeeper.providers.azure_jobs", "reelkeeper.providers.openai_videos", "reelkeeper.providers.memory",
+        "reelkeeper.providers.azure_jobs", "reelkeeper.providers.openai_videos", "reelkeeper.providers.openai_images",
+        "reelkeeper.providers.memory",
         "reelkeeper.providers.auth", "reelkeeper.providers.outbound", "reelkeeper.providers.session",
     ]  # fmt: skip
     assert [name for name in imports(parse(path)) if below(name, adapters)] == []

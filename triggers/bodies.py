@@ -1,18 +1,31 @@
-"""The body of a create request -> a JobRequest, or every reason why not. Unknown fields are refused."""
+"""The body of a create request -> a JobRequest, or every reason why not. Unknown fields are refused.
+
+1. `read_body`: size, JSON, types, and what the fields say of each other. Each kind has a model of its own.
+2. `to_request`: what the provider makes of it, with a size and a length that it offers where none is given.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from base64 import b64decode
 from collections import Counter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from reelkeeper.errors import FieldError, RequestRefused
 from reelkeeper.model import JobRequest
+from reelkeeper.parts import IMAGES, PICTURES, VIDEOS
+from reelkeeper.pictures import MAX_PICTURE_BYTES
+from reelkeeper.providers.abilities import FORMATS
 from reelkeeper.providers.base import Provider
 
 MAX_BODY_BYTES = 64 * 1024
+"""Of everything but the text of a picture."""
+
+MAX_BASE64 = (MAX_PICTURE_BYTES + 2) // 3 * 4
 MAX_ERRORS = 20
 """More of them help nobody, and a body full of unknown fields must not be answered with a multiple of its size."""
 
@@ -20,27 +33,143 @@ MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
 
-class GenerateBody(BaseModel):
-    """The fields of ``POST /api/videos/generate``; names as in the jobs dialect."""
+def _decoded(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    if value.startswith("data:"):
+        raise ValueError("must be the base64 text alone, without the 'data:...;base64,' of a data URL")
+    try:
+        data = b64decode(value, validate=True)
+    except ValueError:
+        raise ValueError("is not base64: A-Z, a-z, 0-9, + and /, padded with =, without line breaks") from None
+    if not 0 < len(data) <= MAX_PICTURE_BYTES:
+        raise ValueError(f"holds {len(data)} bytes; 1 to {MAX_PICTURE_BYTES} (20 MiB) are allowed")
+    return data
 
+
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
+
+class InputImageBody(_Strict):
+    """The picture that a video starts from: an address, or its bytes with their type."""
+
+    url: str | None = Field(default=None, min_length=1, max_length=2048)
+    base64: Annotated[bytes | None, BeforeValidator(_decoded)] = Field(default=None, repr=False)
+    media_type: str | None = Field(default=None, max_length=64)
+    fit: Literal["cover", "contain"] | None = None
+
+    def mistakes(self) -> list[FieldError]:
+        if (self.url is None) == (self.base64 is None):
+            return [FieldError("input_image", "needs either url, or base64 and media_type")]
+        if self.url is not None and self.media_type is not None:
+            return [FieldError("input_image.media_type", "goes with base64 only; leave it out with url")]
+        if self.base64 is not None and self.media_type not in PICTURES:
+            return [FieldError("input_image.media_type", f"must be one of {', '.join(PICTURES)}")]
+        return []
+
+
+class Body(_Strict):
+    """The fields that both kinds have; names as in the jobs dialect."""
+
     prompt: str = Field(min_length=1)
-    width: int = 1280
-    height: int = 720
-    n_seconds: int = 5
+    width: int
+    height: int
     n_variants: int = 1
     model: str | None = Field(default=None, min_length=1, max_length=128)
     provider: str | None = Field(default=None, min_length=1, max_length=64)
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field(default_factory=dict)
     user_id: str | None = Field(default=None, min_length=1, max_length=256)
 
+    @property
+    def named_size(self) -> tuple[int, int] | None:
+        """The size that the caller wants, or None when the choice is ours."""
+        return (self.width, self.height) if "width" in self.model_fields_set else None
 
-def read_body(content_type: str, raw: bytes) -> GenerateBody:
+    def mistakes(self) -> list[FieldError]:
+        """What is wrong with the fields taken together."""
+        pair = {"width", "height"} & self.model_fields_set
+        if len(pair) != 1:
+            return []
+        missing = ({"width", "height"} - pair).pop()
+        return [FieldError(missing, f"is needed together with {pair.pop()}")]
+
+    def digest(self) -> str:
+        """The same for two bodies that mean the same."""
+        return hashlib.sha256(json.dumps(self._meaning(), sort_keys=True).encode()).hexdigest()
+
+    def _meaning(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"user_id"})
+
+
+class VideoBody(Body):
+    """The fields of ``POST /api/videos/generate``."""
+
+    width: int = 1280
+    height: int = 720
+    n_seconds: int = 5
+    input_image: InputImageBody | None = None
+
+    def mistakes(self) -> list[FieldError]:
+        return super().mistakes() + (self.input_image.mistakes() if self.input_image else [])
+
+    def _meaning(self) -> dict[str, Any]:
+        meaning = super()._meaning()
+        image = meaning.pop("input_image")
+        if image is None:
+            return meaning
+        data = image.pop("base64")
+        return meaning | {"input_image": image | {"sha256": data and hashlib.sha256(data).hexdigest()}}
+
+
+class ImageBody(Body):
+    """The fields of ``POST /api/images/generate``; `size` and `n` are the images dialect's words."""
+
+    width: int = Field(default=1024, ge=1)
+    height: int = Field(default=1024, ge=1)
+    size: str | None = None
+    n: int | None = None
+    output_format: str | None = None
+    quality: str | None = None
+    background: str | None = None
+
+    @property
+    def named_size(self) -> tuple[int, int] | None:
+        """(0, 0) leaves it to the provider."""
+        if self.size is None:
+            return super().named_size
+        width, _, height = self.size.replace("auto", "0x0").partition("x")
+        return int(width), int(height)
+
+    def mistakes(self) -> list[FieldError]:
+        found = super().mistakes()
+        if self.size is not None and not re.fullmatch(r"auto|[1-9]\d{0,4}x[1-9]\d{0,4}", self.size, re.ASCII):
+            found.append(FieldError("size", "must be auto, or width and height such as 1024x1024"))
+        elif self.size is not None and {"width", "height"} & self.model_fields_set:
+            found.append(FieldError("size", "stands for width and height; give one or the other"))
+        if self.n is not None and "n_variants" in self.model_fields_set and self.n != self.n_variants:
+            found.append(FieldError("n", "differs from n_variants, which means the same; give one of them"))
+        if self.output_format not in (None, *FORMATS):
+            found.append(FieldError("output_format", f"must be one of {', '.join(FORMATS)}"))
+        for name in ("quality", "background"):
+            if not re.fullmatch(r"[a-z0-9_-]{1,32}", getattr(self, name) or "auto"):
+                found.append(FieldError(name, "must be a word of at most 32 small letters"))
+        return found
+
+    def _meaning(self) -> dict[str, Any]:
+        width, height = self.named_size or (self.width, self.height)
+        meaning = super()._meaning() | {"width": width, "height": height}
+        return meaning | {"size": None, "n": None, "n_variants": self.n_variants if self.n is None else self.n}
+
+
+MODELS: dict[str, type[VideoBody] | type[ImageBody]] = {VIDEOS: VideoBody, IMAGES: ImageBody}
+
+
+def read_body(content_type: str, raw: bytes, kind: str) -> VideoBody | ImageBody:
     """Raises RequestRefused: 413 too large, 415 not JSON by its own word, 400 with the fields to blame."""
-    if len(raw) > MAX_BODY_BYTES:
-        detail = f"The body has {len(raw)} bytes; at most {MAX_BODY_BYTES} are allowed."
-        raise RequestRefused(413, "body_too_large", detail, (FieldError("body", detail),))
+    _check_length(raw, kind)
     if content_type.partition(";")[0].strip().lower() not in ("", "application/json"):
         detail = f"Content-Type is {content_type!r}; send application/json."
         raise RequestRefused(415, "unsupported_media_type", detail, (FieldError("Content-Type", detail),))
@@ -51,47 +180,41 @@ def read_body(content_type: str, raw: bytes) -> GenerateBody:
     if not isinstance(data, dict):
         raise refused(FieldError("body", "must be a JSON object"))
     try:
-        body = GenerateBody.model_validate(data)
+        body = MODELS[kind].model_validate(data)
     except ValidationError as error:
-        raise refused(*(_in_words(item) for item in error.errors()[:MAX_ERRORS])) from None
-    pair = {"width", "height"} & data.keys()
-    if len(pair) == 1:
-        missing = ({"width", "height"} - pair).pop()
-        raise refused(FieldError(missing, f"is needed together with {pair.pop()}"))
+        raise refused(*(_in_words(item, kind) for item in error.errors()[:MAX_ERRORS])) from None
+    if mistakes := body.mistakes():
+        raise refused(*mistakes)
     return body
 
 
-def to_request(body: GenerateBody, provider: Provider) -> JobRequest:
-    """The request as this provider can serve it, with a size and a length that it offers where none is given.
+def to_request(body: VideoBody | ImageBody, provider: Provider, picture: tuple[int, int] | None = None) -> JobRequest:
+    """The request as this provider can serve it; `picture`: the pixel size of its input image, once that is known.
 
     Raises RequestRefused (400) naming what the provider allows.
     """
-    errors = []
-    if not body.prompt.strip():
-        errors.append(FieldError("prompt", "must hold more than blanks"))
-    if "\x00" in body.prompt or not _is_text(body.prompt):
-        errors.append(FieldError("prompt", "must be plain Unicode text without NUL characters"))
-    if body.model not in (None, provider.model):
-        errors.append(FieldError("model", f"{body.model!r} is not offered; allowed: {provider.model}"))
-    for key, value in body.metadata.items():
-        if not _is_text(key + value):
-            errors.append(FieldError(f"metadata.{key}", "must be plain Unicode text"))
-    can = provider.abilities
-    size, seconds = (body.width, body.height), body.n_seconds
-    if "width" not in body.model_fields_set:
-        size = can.usual_size(size)
-    if "n_seconds" not in body.model_fields_set:
-        seconds = can.usual_seconds
+    can, image = provider.abilities, body if isinstance(body, ImageBody) else None
+    size = body.named_size
+    unsure = size is None and isinstance(body, VideoBody) and body.input_image is not None and picture is None
+    if size is None:
+        size = picture if picture and can.offers(*picture) else can.usual_size((body.width, body.height))
     request = JobRequest(
         prompt=body.prompt,
         width=size[0],
         height=size[1],
-        n_seconds=seconds,
-        n_variants=body.n_variants,
+        n_seconds=_seconds(body, provider),
+        n_variants=image.n if image and image.n is not None else body.n_variants,
         model=provider.model,
         metadata=body.metadata,
+        output_format=image.output_format if image else None,
+        quality=image.quality if image else None,
+        background=image.background if image else None,
     )
-    errors += can.refusals(request)
+    errors = _misfits(body, provider)
+    for error in can.refusals(request):
+        most = max(count for _, count in can.variants_by_pixels)
+        if not (unsure and error.field == "n_variants" and 1 <= request.n_variants <= most):
+            errors.append(_in_their_words(error, image))
     if errors:
         raise refused(*errors)
     return request
@@ -102,14 +225,67 @@ def refused(*errors: FieldError) -> RequestRefused:
     return RequestRefused(400, "invalid_request", detail, errors)
 
 
-def _in_words(error: Any) -> FieldError:
+def _check_length(raw: bytes, kind: str) -> None:
+    """Before anything is parsed: only the text of a picture may be long."""
+    if len(raw) <= MAX_BODY_BYTES:
+        return
+    longest = 0
+    for found in re.finditer(rb'"base64"\s*:\s*"', raw) if kind == VIDEOS else ():
+        end = raw.find(b'"', found.end())
+        longest = max(longest, end - found.end())
+    rest = len(raw) - longest
+    if rest > MAX_BODY_BYTES:
+        detail = f"The body has {rest} bytes; at most {MAX_BODY_BYTES} are allowed."
+    # some languages write / as \/
+    elif longest > MAX_BASE64 and longest - raw.count(b"\\/") > MAX_BASE64:
+        detail = (
+            f"The picture's base64 text is {longest} bytes long; at most {MAX_BASE64} (20 MiB decoded) are allowed."
+        )
+    else:
+        return
+    raise RequestRefused(413, "body_too_large", detail, (FieldError("body", detail),))
+
+
+def _seconds(body: VideoBody | ImageBody, provider: Provider) -> int:
+    if isinstance(body, ImageBody):
+        return 0
+    return body.n_seconds if "n_seconds" in body.model_fields_set else provider.abilities.usual_seconds
+
+
+def _misfits(body: Body, provider: Provider) -> list[FieldError]:
+    errors = []
+    if not body.prompt.strip():
+        errors.append(FieldError("prompt", "must hold more than blanks"))
+    if "\x00" in body.prompt or not _is_text(body.prompt):
+        errors.append(FieldError("prompt", "must be plain Unicode text without NUL characters"))
+    if body.model not in (None, provider.model):
+        errors.append(FieldError("model", f"{body.model!r} is not offered; allowed: {provider.model}"))
+    for key, value in body.metadata.items():
+        if not _is_text(key + value):
+            errors.append(FieldError(f"metadata.{key}", "must be plain Unicode text"))
+    return errors
+
+
+def _in_their_words(error: FieldError, image: ImageBody | None) -> FieldError:
+    """The error at the field that the caller gave: `size` and `n` stand for others."""
+    if image and image.size is not None and error.field in ("width", "height"):
+        return FieldError("size", error.message.replace("0x0", "auto", 1).replace("width x height", "it", 1))
+    if image and image.n is not None and error.field == "n_variants":
+        return FieldError("n", error.message)
+    return error
+
+
+def _in_words(error: Any, kind: str) -> FieldError:
     path = ".".join(str(part) for part in error["loc"] if part != "[key]") or "body"
     if error["type"] == "extra_forbidden":
-        allowed = ", ".join(GenerateBody.model_fields)
-        return FieldError(path, f"is not a known field; allowed: {allowed}")
+        model = InputImageBody if error["loc"][0] == "input_image" and kind == VIDEOS else MODELS[kind]
+        return FieldError(path, f"is not a known field; allowed: {', '.join(model.model_fields)}")
     if error["type"] == "missing":
         return FieldError(path, "is required")
-    return FieldError(path, error["msg"][0].lower() + error["msg"][1:])
+    if error["type"] == "model_type":
+        return FieldError(path, "must be an object")
+    message = error["msg"].removeprefix("Value error, ")
+    return FieldError(path, message[0].lower() + message[1:])
 
 
 def _is_text(text: str) -> bool:

@@ -12,12 +12,18 @@ import azure.functions as func
 
 from reelkeeper import model
 from reelkeeper.model import to_iso
+from reelkeeper.parts import IMAGES, VIDEOS
 from reelkeeper.services import Services
 from triggers.answers import json_answer
 
 log = logging.getLogger(__name__)
 
 FIGURES_KEPT_SECONDS = 15
+CONFIGURED = {VIDEOS: "videos: configured", IMAGES: "images: configured"}
+NONE = {
+    VIDEOS: "no video provider: set AZURE_SORA_ENDPOINT and AZURE_API_KEY",
+    IMAGES: "no image provider: set IMAGE_ENDPOINT and IMAGE_API_KEY",
+}
 
 
 def get_health(services: Services) -> func.HttpResponse:
@@ -32,10 +38,9 @@ def get_health(services: Services) -> func.HttpResponse:
             detail = f"not reachable ({type(error).__name__}); check MEDIA_STORAGE or AzureWebJobsStorage"
             checks.append({"name": name, "ok": False, "detail": detail})
     stored = all(check["ok"] for check in checks)
-    provider = services.default_provider("videos")
-    detail = "configured" if provider else "no video provider: set AZURE_SORA_ENDPOINT and AZURE_API_KEY"
-    checks.append({"name": "provider", "ok": provider is not None, "detail": detail})
-    status = "unavailable" if not stored else "ok" if provider else "degraded"
+    detail = "; ".join(words if services.default_provider(kind) else NONE[kind] for kind, words in CONFIGURED.items())
+    checks.append({"name": "provider", "ok": bool(services.providers), "detail": detail})
+    status = "unavailable" if not stored else "ok" if services.providers else "degraded"
     body: dict[str, Any] = {"status": status, "checks": checks}
     if stored:
         body["jobs"] = _figures(services, int(services.now().timestamp()) // FIGURES_KEPT_SECONDS)

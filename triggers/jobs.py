@@ -22,8 +22,8 @@ ENDED = {model.FAILED: 409, model.CANCELLED: 409, model.EXPIRED: 410}
 
 def get_status(services: Services, req: func.HttpRequest, kind: str) -> func.HttpResponse:
     job = _find(services, req, kind)
-    body = status_body(job, Links(req.url, kind))
-    return tagged_answer(req, body, 200, **retry_after(job, services.now()))
+    now = services.now()
+    return tagged_answer(req, status_body(job, Links(req.url, kind), now), 200, **retry_after(job, now))
 
 
 def get_result(services: Services, req: func.HttpRequest, kind: str) -> func.HttpResponse:
@@ -32,7 +32,8 @@ def get_result(services: Services, req: func.HttpRequest, kind: str) -> func.Htt
         return _ended(job)
     if job.status in (model.COMPLETED, model.DOWNLOAD_FAILED):
         return json_answer(result_body(job, services), 200, **retry_after(job, services.now()))
-    return json_answer(status_body(job, Links(req.url, kind)), 202, **retry_after(job, services.now()))
+    now = services.now()
+    return json_answer(status_body(job, Links(req.url, kind), now), 202, **retry_after(job, now))
 
 
 def get_content(services: Services, req: func.HttpRequest, kind: str) -> func.HttpResponse:
@@ -48,8 +49,8 @@ def get_content(services: Services, req: func.HttpRequest, kind: str) -> func.Ht
     if index not in expected:
         detail = f"The job has no output {index}; it has {', '.join(map(str, expected))}."
         raise RequestRefused(404, "output_not_found", detail, (FieldError("index", detail),))
-    placeholder.put_placeholder(services.clips)
-    location = services.clips.signed_url(placeholder.PATH, until)
+    placeholder.put_placeholder(services.clips, kind)
+    location = services.clips.signed_url(placeholder.CARDS[kind].path, until)
     return redirect(location, X_Job_Status=job.status, **retry_after(job, services.now()))
 
 

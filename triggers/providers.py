@@ -28,9 +28,15 @@ def _shown(services: Services, provider: Provider) -> dict[str, Any]:
         "host": provider.host,
         "model": provider.model,
         "sizes": [f"{width}x{height}" for width, height in can.sizes],
+        "other_sizes": str(can.size_rule) if can.size_rule else None,
         "seconds": _seconds(can),
         "max_variants": {f"{width}x{height}": can.variants(width, height) for width, height in can.sizes},
         "max_prompt": can.max_prompt,
+        "input_image": can.input_image,
+        "output_formats": list(can.formats),
+        "qualities": list(can.qualities),
+        "backgrounds": list(can.backgrounds),
+        "fallback": list(provider.fallback),
         "max_running": terms.max_running,
         "creates_per_minute": terms.creates_per_minute,
         "prices": terms.prices,
@@ -39,6 +45,8 @@ def _shown(services: Services, provider: Provider) -> dict[str, Any]:
     }
 
 
-def _seconds(can: Abilities) -> dict[str, int] | list[int]:
-    """In the form in which `PROVIDERS` takes them."""
+def _seconds(can: Abilities) -> dict[str, int] | list[int] | None:
+    """In the form in which `PROVIDERS` takes them; None for images."""
+    if not can.seconds:
+        return None
     return {"min": can.seconds[0], "max": can.seconds[-1]} if can.any_second else list(can.seconds)

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from reelkeeper import model, names, policy
+from reelkeeper import ledger, model, names, policy
 from reelkeeper.model import Clip, Job, to_iso
-from reelkeeper.parts import PARTS
+from reelkeeper.parts import EXTENSIONS, IMAGES
 from reelkeeper.services import Services
 from triggers import placeholder
 
@@ -30,13 +30,13 @@ class Links:
         return {f"{name}_url": f"{self._base}/{job_id}/{name}" for name in ("status", "result", "content")}
 
 
-def status_body(job: Job, links: Links) -> dict[str, Any]:
+def status_body(job: Job, links: Links, now: datetime) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "kind": job.kind,
         "status": job.status,
         "stage": job.stage,
-        "progress": job.progress,
+        "progress": _progress(job, now),
         "prompt": job.request.prompt,
         "created_at": to_iso(job.created_at),
         "updated_at": to_iso(job.updated_at),
@@ -91,13 +91,20 @@ def result_body(job: Job, services: Services) -> dict[str, Any]:
     return body
 
 
+def _progress(job: Job, now: datetime) -> int:
+    """Percent. Images are made while their create is under way, and nobody writes anything down: then time tells it."""
+    if job.kind != IMAGES or job.stage != "submitting":
+        return job.progress
+    return policy.progress("running", (now - ledger.since(job)).total_seconds())
+
+
 def gallery_item(job: Job, links: Links, services: Services) -> dict[str, Any]:
     """The status body, and for a completed job fresh URLs of its first clip."""
     urls: dict[str, str | None] = {"file_url": None, "thumbnail_url": None}
     if job.status == model.COMPLETED:
         first = _clip(job, job.clips[0], services)
         urls = {name: first[name] for name in urls}
-    return {**status_body(job, links), **urls}
+    return {**status_body(job, links, services.now()), **urls}
 
 
 def _error(job: Job) -> dict[str, Any] | None:
@@ -120,12 +127,13 @@ def _clip(job: Job, clip: Clip, services: Services) -> dict[str, Any]:
 
 
 def _placeholder(job: Job, index: int, services: Services) -> dict[str, Any]:
-    output = job.outputs[index]
+    output, card = job.outputs[index], placeholder.CARDS[job.kind]
+    media_type = output.staged.media_type if output.staged else card.media_type
     clip = Clip(
         index=index,
-        path=names.clip_path(job.owner, job.kind, job.job_id, index, PARTS["video"].extension),
-        size=placeholder.put_placeholder(services.clips),
-        content_type=PARTS["video"].media_type,
+        path=names.clip_path(job.owner, job.kind, job.job_id, index, EXTENSIONS[media_type]),
+        size=placeholder.put_placeholder(services.clips, job.kind),
+        content_type=card.media_type,
         digest="",
         output_id=output.output_id,
         width=output.width,
@@ -133,14 +141,14 @@ def _placeholder(job: Job, index: int, services: Services) -> dict[str, Any]:
         n_seconds=output.n_seconds,
     )
     until = services.now() + policy.SIGNED_URL_LIFETIME
-    return _item(job, clip, services.clips.signed_url(placeholder.PATH, until), until, None, placeholder=True)
+    return _item(job, clip, services.clips.signed_url(card.path, until), until, None, placeholder=True)
 
 
 def _item(
     job: Job, clip: Clip, url: str, until: datetime, thumbnail_url: str | None, *, placeholder: bool
 ) -> dict[str, Any]:
     return {
-        "filename": names.file_name(job.kind, job.job_id, clip.index, PARTS["video"].extension),
+        "filename": names.file_name(job.kind, job.job_id, clip.index, clip.path.rpartition(".")[2]),
         "file_path": clip.path,
         "file_url": url,
         "file_url_expires_at": to_iso(until),
@@ -149,7 +157,7 @@ def _item(
         "digest": clip.digest or None,
         "width": clip.width,
         "height": clip.height,
-        "n_seconds": clip.n_seconds,
+        "n_seconds": clip.n_seconds or None,
         "output_id": clip.output_id,
         "thumbnail_url": thumbnail_url,
         "placeholder": placeholder,

@@ -53,6 +53,9 @@ class Clips(Protocol):
     def put(self, path: str, data: bytes, *, content_type: str) -> None:
         """Write a small blob in one go, replacing what is there."""
 
+    def read(self, path: str) -> bytes:
+        """The whole of a small committed blob. Raises MissingBlob when there is none."""
+
     def signed_url(self, path: str, expires_at: datetime) -> str:
         """A read-only URL of this one blob, valid until `expires_at`. Made when asked, never stored or logged."""
 
@@ -62,3 +65,7 @@ class Clips(Protocol):
 
 class MissingBlocks(Exception):
     """A block of the list to commit is not staged (any more)."""
+
+
+class MissingBlob(Exception):
+    """The blob to read is not there (any more)."""

@@ -18,7 +18,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.storage.blob import BlobBlock, BlobClient, BlobServiceClient, ContentSettings, StorageErrorCode
 
 from reelkeeper.clips import limits
-from reelkeeper.clips.base import MissingBlocks, StagedBlock, StoredClip
+from reelkeeper.clips.base import MissingBlob, MissingBlocks, StagedBlock, StoredClip
 from reelkeeper.clips.signing import AccountKeySigner, DelegationSigner, Now, Signer
 from reelkeeper.errors import SettingsError
 from reelkeeper.storage import StorageConnection
@@ -135,6 +135,12 @@ class BlobClips:
         settings = ContentSettings(content_type=content_type, cache_control=SMALL_CACHE_CONTROL)
         blob = self._blob(path)
         self._write(lambda: blob.upload_blob(data, overwrite=True, content_settings=settings, validate_content=True))
+
+    def read(self, path: str) -> bytes:
+        try:
+            return self._blob(path).download_blob().readall()
+        except ResourceNotFoundError:
+            raise MissingBlob(f"{path} is not there") from None
 
     def signed_url(self, path: str, expires_at: datetime) -> str:
         limits.check_path(path)

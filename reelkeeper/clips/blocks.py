@@ -6,7 +6,8 @@ A block's id says which run of which source it belongs to, its place, and the di
     index run  source
 
 `run` is chance, new for every download that starts at byte 0, so that two downloads at once never mix; `source` is
-the digest of what identifies the file at the provider, so that a changed file is never continued.
+the digest of what identifies the file at the provider, so that a changed file is never continued. A file that arrived
+whole ends in a `Mark`, ``=0003.5f3a.1c9be044.____12345678-1024-1536``: a block that is never committed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from reelkeeper.clips.base import StagedBlock
 from reelkeeper.policy import BLOCK_BYTES
 
 _ID = re.compile(r"(\d{5})\.([0-9a-f]{4}\.[0-9a-f]{8})\.([A-Za-z0-9_-]{43})")
+_MARK = re.compile(r"=(\d{4})\.([0-9a-f]{4}\.[0-9a-f]{8})\._*(\d+)-(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,34 @@ def is_of_source(run: str, validator: str) -> bool:
 def block_id(index: int, run: str, data: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
     return f"{index:05d}.{run}.{digest}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The end of a file that arrived whole: `size` in bytes, `width` and `height` in pixels."""
+
+    run: str
+    blocks: int
+    size: int
+    width: int
+    height: int
+
+    @property
+    def block_id(self) -> str:
+        """As long as the id of every other block."""
+        return f"={self.blocks:04d}.{self.run}.{f'{self.size}-{self.width}-{self.height}':_>43}"
+
+
+def marks(staged: Iterable[StagedBlock]) -> list[Mark]:
+    """Every mark whose file is all there."""
+    found = []
+    blocks = list(staged)
+    for block in blocks:
+        if parsed := _MARK.fullmatch(block.block_id):
+            mark = Mark(parsed[2], int(parsed[1]), int(parsed[3]), int(parsed[4]), int(parsed[5]))
+            if complete(blocks, mark.run, mark.blocks, mark.size):
+                found.append(mark)
+    return found
 
 
 def resumable(staged: Iterable[StagedBlock]) -> Chain | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from reelkeeper.clips import limits
-from reelkeeper.clips.base import MissingBlocks, StagedBlock, StoredClip
+from reelkeeper.clips.base import MissingBlob, MissingBlocks, StagedBlock, StoredClip
 from reelkeeper.model import to_iso
 
 
@@ -60,6 +60,13 @@ class MemoryClips:
         with self._lock:
             self._keep(path, bytes(data), content_type, {})
 
+    def read(self, path: str) -> bytes:
+        limits.check_path(path)
+        with self._lock:
+            if path not in self._blobs:
+                raise MissingBlob(f"{path} is not there")
+            return self._blobs[path][1]
+
     def signed_url(self, path: str, expires_at: datetime) -> str:
         limits.check_path(path)
         return f"https://memory.invalid/{quote(path, safe='/~')}?se={quote(to_iso(expires_at) or '')}&sp=r&sig=memory"
@@ -71,6 +78,11 @@ class MemoryClips:
         """The bytes of a committed blob; KeyError when there is none."""
         with self._lock:
             return self._blobs[path][1]
+
+    def drop_blocks(self) -> None:
+        """Forget every uncommitted block, as storage does after a week."""
+        with self._lock:
+            self._blocks.clear()
 
     def _keep(self, path: str, data: bytes, content_type: str, metadata: dict[str, str]) -> None:
         self._blobs[path] = (StoredClip(path, len(data), content_type, dict(metadata)), data)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 import requests
@@ -18,6 +18,7 @@ REQUEST_ID_HEADERS = ("apim-request-id", "x-ms-request-id", "x-request-id")
 _SECRET = re.compile(
     r"(?i)\b([\w-]*(?:sig|signature|code|key|token|secret|password))=[^&\s\"']+|\bBearer\s+[\w.~+/=-]+"
 )
+_QUOTA = re.compile(r"(?i)(x-)?ratelimit-(limit|remaining|reset)(-[a-z-]{1,20})?")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII | re.IGNORECASE)
 
 
@@ -29,12 +30,56 @@ class Envelope:
     retry_after: float | None
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """One request and what came of it, for somebody who looks on; nothing in it is secret.
+
+    `target`: the path at the provider, or the host to which it sent us. `status`: None where no answer came, and
+    `words` tell why. `quota`: the headers about rate limits. `date`: the server's clock.
+    """
+
+    method: str
+    target: str
+    seconds: float
+    status: int | None = None
+    request_id: str | None = None
+    quota: dict[str, str] = field(default_factory=dict)
+    date: datetime | None = None
+    words: str = ""
+
+
+def read_exchange(method: str, target: str, seconds: float, answer: requests.Response | str) -> Exchange:
+    """What is told of an answer, or of the words that say why there is none."""
+    if isinstance(answer, str):
+        return Exchange(method, target, seconds, words=answer)
+    headers = answer.headers
+    quota = {name.lower(): value for name, value in headers.items() if _is_quota(name, value)}
+    date = server_time(headers.get("date"))
+    return Exchange(method, target, seconds, answer.status_code, _request_id(answer), quota, date)
+
+
+def _request_id(response: requests.Response) -> str | None:
+    return next((response.headers[name][:200] for name in REQUEST_ID_HEADERS if name in response.headers), None)
+
+
+def _is_quota(name: str, value: str) -> bool:
+    return bool(_QUOTA.fullmatch(name) and re.fullmatch(r"[\w.: ]{1,40}", value, re.ASCII))
+
+
+def server_time(header: str | None) -> datetime | None:
+    """A Date header as aware UTC; None for what is none."""
+    try:
+        found = parsedate_to_datetime(header or "")
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
 def read_envelope(response: requests.Response, now: datetime) -> Envelope:
     headers = response.headers
-    request_id = next((headers[name][:200] for name in REQUEST_ID_HEADERS if name in headers), None)
     pause = _retry_after(headers.get("retry-after"), now)
     hint = whole_number(headers.get("openai-poll-after-ms"))
-    return Envelope(request_id, hint / 1000 if pause is None and hint is not None else pause)
+    return Envelope(_request_id(response), hint / 1000 if pause is None and hint is not None else pause)
 
 
 def read_json(response: requests.Response) -> object:

@@ -7,6 +7,7 @@ specification says 200); error bodies come flat and wrapped; a generation carrie
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -19,7 +20,7 @@ from reelkeeper.providers.abilities import Abilities
 from reelkeeper.providers.answers import Envelope
 from reelkeeper.providers.base import Content, ProviderConfig, Receive
 from reelkeeper.providers.failures import CREATE, LIST, LOOK, code_of_failed_task
-from reelkeeper.providers.http import ProviderHttp
+from reelkeeper.providers.http import File, ProviderHttp
 from reelkeeper.providers.reading import is_listed, moment, number, path_of
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ ABILITIES = Abilities(
     sizes=tuple((width, height) for width, heights in HEIGHTS.items() for height in heights),
     seconds=tuple(range(1, 21)),
     variants_by_pixels=((1080 * 1080, 1), (720 * 720, 2), (0, 4)),
+    input_image=True,
 )
 
 STATES = {
@@ -50,6 +52,7 @@ class AzureJobs:
     """Adapter of one resource that speaks the dialect. See `Provider` for what the methods promise."""
 
     dialect = "azure-jobs"
+    lists = True
 
     def __init__(self, config: ProviderConfig, now: Callable[[], datetime]) -> None:
         self.name, self.kind, self.model = config.name, config.kind, config.model
@@ -69,7 +72,14 @@ class AzureJobs:
             "n_seconds": request.n_seconds,
             "n_variants": request.n_variants,
         }
-        answer, envelope = self._http.exchange(CREATE, self._path("jobs"), body=body)
+        if request.input_image and picture:
+            image = request.input_image
+            file = File("files", image.file_name, image.media_type, picture)
+            item = {"frame_index": 0, "type": "image", "file_name": file.name}
+            form = {name: str(value) for name, value in body.items()} | {"inpaint_items": json.dumps([item])}
+            answer, envelope = self._http.exchange(CREATE, self._path("jobs"), form=form, file=file)
+        else:
+            answer, envelope = self._http.exchange(CREATE, self._path("jobs"), body=body)
         if not isinstance(answer.get("id"), str) or not answer["id"]:
             raise self._http.error("provider_error", "The provider's answer names no task id.", outcome_unknown=True)
         return self._task(answer, answer["id"], envelope)

@@ -9,20 +9,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from reelkeeper.model import JobRequest, Output, Staged, Task
+from reelkeeper.model import JobRequest, Output, Task
 from reelkeeper.providers.abilities import Abilities
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
+
+    from reelkeeper.providers.answers import Exchange
 
 COGNITIVE_SERVICES = "https://cognitiveservices.azure.com/.default"
 
 GRACE_SHARE = 0.6
 """The part of the grace period that a create may take: it is over well before anybody reconciles it."""
 
-Receive = Callable[[int, bytes], Staged]
-"""Takes the whole file of output `index` that came with the answer of a create. Raises ValueError when the bytes are
-no picture, and whatever is wrong with the storage."""
+Receive = Callable[[int, bytes | str], Output]
+"""Takes output `index` out of the answer of a create: the bytes of its file, which are in storage when this returns, or
+the address where they are. Raises ValueError for what is neither, and whatever is wrong with the storage."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class ProviderConfig:
     what it can make, where that differs from its dialect's documentation. `thumbnails`: whether it has preview
     pictures, for a dialect in which not every server has. `resubmit_unknown`: a create of
     unknown outcome, which cannot be asked for, is simply made again. `fallback`: the providers that a job goes on to
-    when this one cannot take it.
+    when this one cannot take it. `observe`: told of every exchange, for a diagnosis.
     """
 
     name: str
@@ -77,6 +79,7 @@ class ProviderConfig:
     resubmit_unknown: bool = False
     fallback: tuple[str, ...] = ()
     terms: Terms = Terms()
+    observe: Callable[[Exchange], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def grace(self) -> timedelta:
@@ -131,7 +134,8 @@ class Provider(Protocol):
 
     `place` names where its tasks live (dialect and base URL): kept with a job, so that a task is never looked for
     elsewhere. `dialect`, `host` and `terms` are what callers are told of it. `grace`: how long after a create began
-    nothing of it can be under way any more. `fallback`: names of providers that take over what this one cannot take.
+    nothing of it can be under way any more. `lists`: whether it can be asked for the task of a lost answer. `fallback`:
+    names of providers that take over what this one cannot take.
     """
 
     name: str
@@ -143,6 +147,7 @@ class Provider(Protocol):
     abilities: Abilities
     terms: Terms
     grace: timedelta
+    lists: bool
     fallback: tuple[str, ...]
 
     def submit(self, request: JobRequest, receive: Receive, picture: bytes | None = None) -> Task:

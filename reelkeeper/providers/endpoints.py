@@ -6,8 +6,10 @@ import re
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
-AZURE_JOBS, OPENAI_VIDEOS = "azure-jobs", "openai-videos"
+AZURE_JOBS, OPENAI_VIDEOS, OPENAI_IMAGES = "azure-jobs", "openai-videos", "openai-images"
 DEFAULT_API_VERSION = "preview"
+DEPLOYMENT_API_VERSION = "2025-04-01-preview"
+"""The older paths answer nothing without one."""
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 
 _NAME = re.compile(r"\w[\w-]*(\.[\w-]+)*\.?", re.ASCII)
@@ -17,6 +19,8 @@ _RESOURCE = re.compile(r"(?i)|/openai(/deployments(/.*)?)?|/api/projects/.*")
 """Paths that tell which resource is meant, but not where its v1 API is."""
 
 _VIDEOS = re.compile(r"(?i)(.*?)/videos(/.*)?")
+_IMAGES = re.compile(r"(?i)(.*?)/images(/.*)?")
+_DEPLOYMENT = re.compile(r"(?i)/openai/deployments/[^/]+")
 _OTHER_OPERATION = re.compile(r"(?i)(.*?/v1)/(chat|images|models|responses|completions|files|video|audio)(/.*)?")
 
 
@@ -38,9 +42,10 @@ def parse_endpoint(text: str, dialect: str = AZURE_JOBS) -> tuple[str, str]:
     ``https://h/openai/deployments/d/video/generations/jobs``          -> ``https://h/openai/deployments/d``
     ``https://r.services.ai.azure.com/api/projects/p``                 -> ``https://r.services.ai.azure.com/openai/v1``
 
-    In the videos dialect a bare host means ``/v1`` (Azure: ``/openai/v1``), and ``.../v1/videos/...`` its ``/v1``.
-    Another path is taken as the base as it is (a gateway). Raises ValueError with the rest of a sentence that starts
-    with the setting's name; the text itself is not repeated, it could hold a key.
+    In the other dialects a bare host means ``/v1`` (Azure: ``/openai/v1``), and ``.../v1/videos/...`` its ``/v1``.
+    Images of a deployment path, ``/openai/deployments/d/images/generations``, stay there. Another path is taken as the
+    base as it is (a gateway). Raises ValueError with the rest of a sentence that starts with the setting's name; the
+    text itself is not repeated, it could hold a key.
     """
     text = text.strip()
     if re.search(r"[^!-~]|[<>{}\"'`\\^|]", text):
@@ -67,6 +72,10 @@ def parse_endpoint(text: str, dialect: str = AZURE_JOBS) -> tuple[str, str]:
     path = re.sub("/{2,}", "/", parts.path).rstrip("/")
     if dialect == OPENAI_VIDEOS:
         return f"{parts.scheme}://{host}{_videos_path(path, is_azure(text))}", ""
+    if dialect == OPENAI_IMAGES:
+        path = _images_path(path, is_azure(text))
+        usual = DEPLOYMENT_API_VERSION if _DEPLOYMENT.fullmatch(path) else ""
+        return f"{parts.scheme}://{host}{path}", query.get("api-version") or usual
     return f"{parts.scheme}://{host}{_jobs_path(path)}", query.get("api-version") or DEFAULT_API_VERSION
 
 
@@ -83,3 +92,10 @@ def _videos_path(path: str, azure: bool) -> str:
     if found := _V1.fullmatch(path) or _VIDEOS.fullmatch(path) or _OTHER_OPERATION.fullmatch(path):
         return found[1]
     return {"": "/v1", "/openai": "/openai/v1"}.get(path.lower(), path)
+
+
+def _images_path(path: str, azure: bool) -> str:
+    path = found[1] if (found := _IMAGES.fullmatch(path)) else path
+    if _DEPLOYMENT.fullmatch(path):
+        return path
+    return _videos_path(path, azure)

@@ -13,12 +13,15 @@ from datetime import date
 from typing import Any
 
 from reelkeeper.errors import SettingsError
+from reelkeeper.parts import IMAGES, KINDS, VIDEOS
 from reelkeeper.providers.base import Terms
-from reelkeeper.providers.endpoints import AZURE_JOBS, OPENAI_VIDEOS
+from reelkeeper.providers.endpoints import AZURE_JOBS, OPENAI_IMAGES, OPENAI_VIDEOS
 
 SETTING = "PROVIDERS"
 REQUIRED = ("name", "kind", "dialect", "base_url", "model")
 LIMITS = ("max_running", "creates_per_minute", "retires_on", "prices")
+NAME = r"[a-z0-9-]{1,40}"
+DIALECTS = {VIDEOS: (AZURE_JOBS, OPENAI_VIDEOS), IMAGES: (OPENAI_IMAGES,)}
 MOST_SECONDS, MOST_VARIANTS, MOST_PROMPT, MOST_PRICES = 3600, 10, 32_000, 100
 
 Check = Callable[[Any], Any]
@@ -41,6 +44,7 @@ class Entry:
     seconds: tuple[int, ...] | None = None
     max_variants: int | None = None
     max_prompt: int | None = None
+    fallback: tuple[str, ...] = ()
     terms: Terms = field(default_factory=Terms)
 
 
@@ -78,10 +82,20 @@ def _entry(where: str, item: object) -> Entry:
             values[name] = CHECKS[name](value)
         except ValueError as error:
             raise SettingsError(f"{where}.{name} must be {error}.") from None
-    if values["dialect"] == OPENAI_VIDEOS and values.get("max_variants", 1) != 1:
-        raise SettingsError(f"{where}.max_variants must be 1: a task of the dialect {OPENAI_VIDEOS} has one output.")
+    _check_pairs(where, values)
     terms = Terms(**{name: values.pop(name) for name in LIMITS if name in values})
     return Entry(where=where, terms=terms, **values)
+
+
+def _check_pairs(where: str, values: dict[str, Any]) -> None:
+    """What each field allows may still not go together."""
+    kind, dialect = values["kind"], values["dialect"]
+    if dialect not in DIALECTS[kind]:
+        raise SettingsError(f"{where}.dialect must be {' or '.join(DIALECTS[kind])} for the kind {kind}.")
+    if dialect == OPENAI_VIDEOS and values.get("max_variants", 1) != 1:
+        raise SettingsError(f"{where}.max_variants must be 1: a task of the dialect {OPENAI_VIDEOS} has one output.")
+    if kind == IMAGES and "seconds" in values:
+        raise SettingsError(f"{where}.seconds must be left out: images have no length.")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -110,12 +124,10 @@ def _text(pattern: str, words: str) -> Check:
     return check
 
 
-def _one_of(*allowed: str, later: tuple[str, ...] = ()) -> Check:
+def _one_of(*allowed: str) -> Check:
     def check(value: Any) -> str:
-        if value in later:
-            raise ValueError(f"{' or '.join(allowed)}: this version does not serve {value} yet")
         if value not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0])
+            raise ValueError(f"one of {', '.join(allowed)}")
         return str(value)
 
     return check
@@ -159,6 +171,15 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    names = _listed(value)
+    if not names or not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in names):
+        raise ValueError('a list of names of other providers, such as ["backup"]')
+    if len(set(names)) < len(names):
+        raise ValueError("a list in which no name is given twice")
+    return tuple(names)
+
+
 def _date(value: Any) -> date:
     try:
         if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
@@ -183,9 +204,9 @@ def _is_price(value: Any, nested: bool = True) -> bool:
 
 
 CHECKS: dict[str, Check] = {
-    "name": _text(r"[a-z0-9-]{1,40}", "1 to 40 of a-z, 0-9 and hyphens"),
-    "kind": _one_of("videos", later=("images",)),
-    "dialect": _one_of(AZURE_JOBS, OPENAI_VIDEOS, later=("openai-images",)),
+    "name": _text(NAME, "1 to 40 of a-z, 0-9 and hyphens"),
+    "kind": _one_of(*KINDS),
+    "dialect": _one_of(AZURE_JOBS, OPENAI_VIDEOS, OPENAI_IMAGES),
     "base_url": _text(r".{1,2000}", "the provider's https address"),
     "model": _text(r"[^\x00-\x1f\x7f]{1,128}", "the name of the model or deployment, 1 to 128 characters"),
     "api_key_setting": _text(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "the name of the setting that holds the key"),
@@ -194,6 +215,7 @@ CHECKS: dict[str, Check] = {
     "seconds": _seconds,
     "max_variants": _whole(1, MOST_VARIANTS),
     "max_prompt": _whole(1, MOST_PROMPT),
+    "fallback": _names,
     "max_running": _whole(1, 10_000),
     "creates_per_minute": _whole(1, 100_000),
     "retires_on": _date,

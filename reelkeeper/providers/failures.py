@@ -41,6 +41,7 @@ REFUSALS: tuple[Row, ...] = (
         (CREATE,),
     ),
     Row("endpoint_not_found", (404,), doing=(CREATE,)),
+    Row("moderation_output", (400,), (REFUSED_CONTENT, r"\boutput|generated"), (CREATE,)),
     Row("moderation_input", (400,), (REFUSED_PROMPT,), (CREATE,)),
     Row("endpoint_not_found", (404, 410, 501), doing=(LIST,)),
     Row("task_lost", (404, 410), doing=(LOOK,)),

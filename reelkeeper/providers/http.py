@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
 from reelkeeper.errors import ADVICE, Fault, ProviderError
-from reelkeeper.providers.answers import Envelope, clean, part_of, read_envelope, read_json, whole_number
+from reelkeeper.providers.answers import (
+    Envelope,
+    clean,
+    part_of,
+    read_envelope,
+    read_exchange,
+    read_json,
+    whole_number,
+)
 from reelkeeper.providers.auth import NoToken, credentials_of
 from reelkeeper.providers.base import ProviderConfig
-from reelkeeper.providers.failures import AWAY, CONTENT, code_of_refusal, error_object, message_of
+from reelkeeper.providers.failures import AWAY, CONTENT, CREATE, code_of_refusal, error_object, message_of
 from reelkeeper.providers.outbound import AddressRefused, Outbound
 from reelkeeper.providers.session import Session, in_words, never_sent, origin
 
@@ -28,7 +38,22 @@ TIMEOUT = (CONNECT_SECONDS, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
 
 CHUNK_BYTES = 1024 * 1024
+ANSWER_CHUNK_BYTES = 64 * 1024
+"""The time is looked at between two pieces, so they are small where there is a deadline."""
+
 MAX_REDIRECTS = 5
+MAX_ANSWER_BYTES = 512 * 1024 * 1024
+"""Ten pictures of the largest size, uncompressed and in Base64, are 440 MB."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a form: the `part` that it is, and the name and type that it has there."""
+
+    part: str
+    name: str
+    media_type: str
+    data: bytes = field(repr=False)
 
 
 class ProviderHttp:
@@ -52,31 +77,54 @@ class ProviderHttp:
         *,
         body: dict[str, Any] | None = None,
         form: dict[str, str] | None = None,
+        file: File | None = None,
         deadline: float | None = None,
         accept: Callable[[dict[str, Any]], bool] | None = None,
     ) -> tuple[dict[str, Any], Envelope]:
         """Exchange JSON; the answer and what its headers tell. Raises ProviderError, also for a POST of lost outcome.
 
-        `body` or `form` (multipart) makes it a POST, which makes a paid task and gets a connection of its own: were a
-        kept-alive one just being closed by the server, nobody could tell whether the task was made. `accept`: whether
-        the JSON of a refusal is an answer nevertheless.
+        `body` or `form` (multipart, with the `file` if there is one) makes it a POST, which makes a paid task and gets
+        a connection of its own: were a kept-alive one just being closed by the server, nobody could tell whether the
+        task was made. `accept`: whether the JSON of a refusal is an answer nevertheless.
         """
         url = f"{self._config.base_url}{path}"
         if body is None and form is None:
-            return self._read(doing, self._at_home(self._session, "GET", url), accept)
-        files = {name: (None, text) for name, text in form.items()} if form else None
+            return self._read(doing, self._at_home(self._session, "GET", url, deadline=deadline), accept)
+        parts: dict[str, Any] = {name: (None, text) for name, text in (form or {}).items()}
+        if file:
+            parts[file.part] = (file.name, file.data, file.media_type)
+        sent: dict[str, Any] = {"json": body, "files": parts or None, "uploads": file is not None}
         with Session() as session:
-            response = self._at_home(session, "POST", url, deadline=deadline or self.deadline(), json=body, files=files)
+            response = self._at_home(session, "POST", url, deadline=deadline or self.deadline(), **sent)
             return self._read(doing, response, accept, paying=True)
+
+    @contextmanager
+    def create(self, path: str, body: dict[str, Any]) -> Iterator[HttpAnswer]:
+        """POST a create whose answer holds the outputs themselves, too large to be read in one piece.
+
+        Raises ProviderError. A failure in which the provider's own words say that it failed is no lost answer: it is
+        not charged, and nobody could be asked about it later.
+        """
+        deadline = self.deadline()
+        with Session() as session:
+            response = self._at_home(session, "POST", f"{self._config.base_url}{path}", deadline=deadline, json=body)
+            with response:
+                if not 200 <= response.status_code < 300:
+                    answer = read_json(response)
+                    own_words = response.status_code in (500, 503) and bool(error_object(answer))
+                    raise self._refusal(response, answer, CREATE, paying=not own_words)
+                yield HttpAnswer(self, response, deadline)
 
     def stream(
         self, path: str, offset: int = 0, given: Callable[[int, object], str | None] | None = None
     ) -> HttpContent:
         """Open a download from byte `offset`; the answer tells where it really starts.
 
-        `given`: reads another address of the file out of a refusal's status and JSON.
+        `path`: below the base URL, or a whole address, which gets credentials only on the configured origin. `given`:
+        reads another address of the file out of a refusal's status and JSON.
         """
-        url, headers = f"{self._config.base_url}{path}", {"Accept-Encoding": "identity"}
+        url = f"{self._config.base_url}{path}" if path.startswith("/") else path
+        headers = {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
         response, doing = self._follow(url, headers, CONTENT)
@@ -166,30 +214,35 @@ class ProviderHttp:
         *,
         headers: dict[str, str] | None = None,
         deadline: float | None = None,
+        uploads: bool = False,
         **payload: Any,
     ) -> requests.Response:
         """With credentials, and once more with newer ones where there are any after a 401."""
         try:
             auth = self._credentials.headers()
-            response = self._send(session, method, url, {**(headers or {}), **auth}, self._timeout(deadline), payload)
+            timeout = self._timeout(deadline, uploads)
+            response = self._send(session, method, url, {**(headers or {}), **auth}, timeout, payload)
             if response.status_code == 401 and self._credentials.renew(auth):
                 response.close()
                 auth = self._credentials.headers()
-                timeout = self._timeout(deadline)
+                timeout = self._timeout(deadline, uploads)
                 response = self._send(session, method, url, {**(headers or {}), **auth}, timeout, payload)
         except NoToken as error:
             code = "invalid_credentials" if error.refused else "provider_error"
             raise self.error(code, error.words) from None
         return response
 
-    def _timeout(self, deadline: float | None) -> tuple[float, float]:
-        """Seconds to connect and to wait for an answer. A create must not begin when it can hardly end in time."""
+    def _timeout(self, deadline: float | None, uploads: bool = False) -> tuple[float, float]:
+        """Seconds to connect and to wait for an answer. A create must not begin when it can hardly end in time.
+
+        An upload may take as long as to connect: the library bounds it by the same figure.
+        """
         if deadline is None:
             return TIMEOUT
         left = deadline - time.monotonic()
         if left < self._config.create_seconds / 2:
             raise self.error("provider_error", "Too little time was left for the create; it was not sent.")
-        return min(CONNECT_SECONDS, left / 4), left * 3 / 4
+        return min(CONNECT_SECONDS, left / 4), left / 2 if uploads else left * 3 / 4
 
     def _send(
         self,
@@ -201,11 +254,21 @@ class ProviderHttp:
         payload: dict[str, Any] | None = None,
     ) -> requests.Response:
         options: dict[str, Any] = {"stream": True, "allow_redirects": False, **(payload or {})}
+        began = time.monotonic()
         try:
-            return session.request(method, url, headers=headers, timeout=timeout, **options)
+            response = session.request(method, url, headers=headers, timeout=timeout, **options)
+            self._tell(method, url, began, response)
+            return response
         except (requests.RequestException, ValueError) as error:
+            self._tell(method, url, began, in_words(error))
             unknown = method == "POST" and not never_sent(error)
             raise self.error("provider_error", in_words(error), outcome_unknown=unknown) from None
+
+    def _tell(self, method: str, url: str, began: float, answer: requests.Response | str) -> None:
+        if self._config.observe is not None:
+            parts = urlsplit(url)
+            target = parts.path if origin(url) == self._origin else f"{parts.scheme}://{parts.hostname}/..."
+            self._config.observe(read_exchange(method, target, time.monotonic() - began, answer))
 
     def _refusal(self, response: requests.Response, answer: object, doing: str, paying: bool = False) -> ProviderError:
         status, error = response.status_code, error_object(answer)
@@ -213,6 +276,29 @@ class ProviderHttp:
         # 408 is a gateway that did not wait for the end, as 504 is
         unknown = paying and code == "provider_error" and (status >= 500 or status == 408)
         return self.error(code, message_of(error, status), response, outcome_unknown=unknown)
+
+
+class HttpAnswer:
+    """An open answer of a create, to be read in pieces before `deadline`."""
+
+    def __init__(self, http: ProviderHttp, response: requests.Response, deadline: float) -> None:
+        self._http, self._response, self._deadline = http, response, deadline
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes of the answer. Raises ProviderError, its outcome unknown, when it breaks off or takes too long."""
+        received = 0
+        try:
+            for chunk in self._response.iter_content(ANSWER_CHUNK_BYTES):
+                received += len(chunk)
+                if received > MAX_ANSWER_BYTES or time.monotonic() > self._deadline:
+                    raise self.lost("The answer is too long." if received > MAX_ANSWER_BYTES else "No answer in time.")
+                yield chunk
+        except requests.RequestException as error:
+            raise self.lost(f"The answer broke off: {in_words(error)}") from None
+
+    def lost(self, words: str) -> ProviderError:
+        """The error of an answer that cannot be read to its end: what it was about is paid for."""
+        return self._http.error("provider_error", words, self._response, outcome_unknown=True)
 
 
 class HttpContent:

@@ -1,10 +1,11 @@
-"""A provider in memory: the fake beside the real adapters. It passes the same contract tests, and tests steer it."""
+"""Providers in memory: the fakes beside the real adapters. They pass the same contract tests, and tests steer them."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -13,9 +14,11 @@ from reelkeeper.errors import ADVICE, Fault, ProviderError
 from reelkeeper.model import JobRequest, Output, Task
 from reelkeeper.providers.azure_jobs import ABILITIES
 from reelkeeper.providers.base import Content, Receive, Terms
+from reelkeeper.providers.openai_images import GPT_IMAGE_2
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(range(256)) * 64
 PICTURE = b"\xff\xd8\xff\xe0" + bytes(64)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
 
 SETTINGS = {"endpoint_setting": "SORA_ENDPOINT", "key_setting": "SORA_KEY", "model_setting": "SORA_MODEL"}
@@ -47,6 +50,7 @@ class MemoryProvider:
     abilities = ABILITIES
     terms = Terms()
     grace = timedelta(seconds=60)
+    lists = True
     fallback: tuple[str, ...] = ()
 
     def __init__(self, now: Callable[[], datetime], name: str = "sora") -> None:
@@ -127,6 +131,80 @@ class MemoryProvider:
         self._raise_planned("open_thumbnail")
         picture = self.thumbnails.get(output.output_id)
         return None if picture is None else MemoryContent(picture, 0, "image/jpeg", None)
+
+    def _raise_planned(self, method: str) -> None:
+        if self.planned.get(method):
+            raise self.planned[method].pop(0)
+
+
+class MemoryImages:
+    """`Provider` of images without a wire: each picture comes with the answer of its create.
+
+    `submitted`: every accepted request in order. `planned[method]`: errors that the next calls of that method raise.
+    `lose_after`: the next answer breaks off after this many pictures, all of which are made and paid for. `makes`: how
+    many pictures the next answer holds, when not as many as asked for; `oddities`: what stands in place of the first.
+    `by_address`: answers hold addresses, under which `files` has the bytes. `resubmits`: a lost create is made again.
+    """
+
+    kind = "images"
+    dialect = "memory-images"
+    host = "memory"
+    model = "gpt-image-2"
+    abilities = GPT_IMAGE_2
+    terms = Terms()
+    grace = timedelta(seconds=300)
+    lists = False
+    fallback: tuple[str, ...] = ()
+
+    def __init__(self, now: Callable[[], datetime], name: str = "image") -> None:
+        self.name, self.place = name, f"memory {name}"
+        self.submitted: list[JobRequest] = []
+        self.planned: dict[str, list[ProviderError]] = {}
+        self.files: dict[str, bytes] = {}
+        self.lose_after: int | None = None
+        self.makes: int | None = None
+        self.oddities: list[bytes] = []
+        self.by_address = self.resubmits = False
+        self._now = now
+
+    def submit(self, request: JobRequest, receive: Receive, picture: bytes | None = None) -> Task:
+        self._raise_planned("submit")
+        self.submitted.append(request)
+        began, outputs = self._now(), []
+        made, self.makes = self.makes if self.makes is not None else request.n_variants, None
+        lose_after, self.lose_after = self.lose_after, None
+        for index in range(made):
+            if index == lose_after:
+                raise refusal("provider_error", outcome_unknown=True)
+            file = self.oddities.pop() if self.oddities else PNG + f"{len(self.submitted)}-{index}".encode()
+            address = f"https://pictures.example/{len(self.submitted)}-{index}?sig=secret"
+            self.files[address] = file
+            with suppress(ValueError):
+                outputs.append(receive(index, address if self.by_address else file))
+        if lose_after is not None:
+            raise refusal("provider_error", outcome_unknown=True)
+        if not outputs:
+            raise refusal("content_invalid")
+        end = began + timedelta(hours=1) if self.by_address else None
+        return Task("", "succeeded", "succeeded", began, end, tuple(outputs))
+
+    def find(self, request: JobRequest, since: datetime) -> list[Task]:
+        self._raise_planned("find")
+        if self.resubmits:
+            return []
+        raise refusal("invalid_request")
+
+    def look(self, task_id: str) -> Task:
+        raise refusal("task_lost")
+
+    def open_output(self, output: Output, offset: int = 0) -> Content:
+        self._raise_planned("open_output")
+        if output.address not in self.files:
+            raise refusal("content_not_ready" if output.address else "content_expired")
+        return MemoryContent(self.files[output.address], 0, "image/png", None)
+
+    def open_thumbnail(self, output: Output) -> Content | None:
+        return None
 
     def _raise_planned(self, method: str) -> None:
         if self.planned.get(method):

@@ -24,7 +24,7 @@ from reelkeeper.providers.answers import Envelope
 from reelkeeper.providers.base import Content, ProviderConfig, Receive
 from reelkeeper.providers.endpoints import is_azure, is_openai
 from reelkeeper.providers.failures import CREATE, LIST, LOOK, code_of_failed_task, error_object, message_of
-from reelkeeper.providers.http import ProviderHttp
+from reelkeeper.providers.http import File, ProviderHttp
 from reelkeeper.providers.reading import is_listed, moment, number, path_of, percent, size
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ UNHAPPY = frozenset({"failed", "cancelled"})
 
 PORTRAIT, LANDSCAPE = (720, 1280), (1280, 720)
 LARGER = ((1024, 1792), (1792, 1024), (1080, 1920), (1920, 1080))
-OTHERS = Abilities((PORTRAIT, LANDSCAPE, *LARGER), tuple(range(1, 21)), ((0, 1),), 32_000, default_seconds=4)
+OTHERS = Abilities((PORTRAIT, LANDSCAPE, *LARGER), tuple(range(1, 21)), ((0, 1),), 32_000, 4, input_image=True)
 OPENAI = replace(OTHERS, seconds=(4, 8, 12, 16, 20))
 AZURE = replace(OTHERS, sizes=(PORTRAIT, LANDSCAPE), seconds=(4, 8, 12))
 """Documented where there is a document; other servers make what their model can, which `PROVIDERS` may tell."""
@@ -62,6 +62,7 @@ class OpenAIVideos:
     """Adapter of one server that speaks the dialect. See `Provider` for what the methods promise."""
 
     dialect = "openai-videos"
+    lists = True
 
     def __init__(self, config: ProviderConfig, now: Callable[[], datetime]) -> None:
         self.name, self.kind, self.model = config.name, config.kind, config.model
@@ -80,7 +81,10 @@ class OpenAIVideos:
             "seconds": str(request.n_seconds),
             "size": f"{request.width}x{request.height}",
         }
-        answer, envelope = self._create(fields)
+        image, file = request.input_image, None
+        if image and picture:
+            file = File("input_reference", image.file_name, image.media_type, picture)
+        answer, envelope = self._create(fields, file)
         if not isinstance(answer.get("id"), str) or not answer["id"]:
             raise self._http.error("provider_error", "The provider's answer names no task id.", outcome_unknown=True)
         return self._task(answer, answer["id"], envelope)
@@ -121,12 +125,16 @@ class OpenAIVideos:
                 return None
             raise
 
-    def _create(self, fields: dict[str, str]) -> tuple[dict[str, Any], Envelope]:
-        """As JSON, or as a form where JSON was not read. A refusal made nothing, so the second try is no second task.
+    def _create(self, fields: dict[str, str], file: File | None) -> tuple[dict[str, Any], Envelope]:
+        """As JSON, or as a form: with a file, and where JSON was not read.
+
+        A refusal made nothing, so the second try is no second task.
 
         Not a form from the start: other servers take one only together with a picture.
         """
         deadline = self._http.deadline()
+        if file:
+            return self._http.exchange(CREATE, "/videos", form=fields, file=file, deadline=deadline)
         if not self._takes_forms_only:
             try:
                 return self._http.exchange(CREATE, "/videos", body=fields, deadline=deadline)

@@ -1,10 +1,10 @@
-"""Where a provider may send us: the rule for redirects, and for addresses that its answers hold.
+"""Where others may send us: the rule for redirects, for addresses in a provider's answers, and for callers' addresses.
 
 1. By its form: https, or plain http where the provider itself is reached by plain http.
 2. By the address that is really connected to, so that a name which resolves differently the next time helps nobody:
    public ones, and private ones only for a provider that is itself at a private address.
 The provider's own host is always allowed: whoever configured it vouches for it. Through a proxy it is the proxy that
-connects; then the name's addresses are looked at beforehand, as far as they resolve here.
+connects; then the name's addresses are looked at beforehand, as far as they resolve here. `Public` is for callers.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ def is_of_machine(address: str) -> bool:
 class Outbound:
     """The rule for one provider. `resolve` is handed in by tests."""
 
+    tries: int | None = None
+    """How many addresses of a name are tried, each for as long as a connection may take; None: all of them."""
+
     def __init__(self, base_url: str, resolve: Resolve = resolve) -> None:
         parts = urlsplit(base_url)
         self._plain_http, self._host, self.resolve = parts.scheme == "http", parts.hostname or "", resolve
@@ -80,6 +83,9 @@ class Outbound:
         elif is_of_machine(address) or not self._is_inside():
             raise AddressRefused("It leads to a private address.")
 
+    def connected(self, line: socket.socket) -> None:
+        """Told of every new connection."""
+
     def adapter(self) -> HTTPAdapter:
         """A transport that connects only where `check_address` allows."""
         return _CheckingAdapter(self)
@@ -93,6 +99,34 @@ class Outbound:
             return all(is_private(address) for address in self.resolve(self._host))
         except OSError:
             return False
+
+
+class Public(Outbound):
+    """The rule for an address that a caller gives: https to the public internet.
+
+    `allow_private` (development) permits plain http, and private addresses but those of the machine itself. `watch` is
+    told of every connection.
+    """
+
+    tries = 3
+
+    def __init__(self, allow_private: bool, watch: Callable[[socket.socket], None], resolve: Resolve = resolve) -> None:
+        super().__init__("https://", resolve)
+        self._allow_private, self._watch = allow_private, watch
+
+    def check_form(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            raise ValueError("no http address")
+        if parts.scheme == "http" and not self._allow_private:
+            raise AddressRefused("It leads to an address without https.")
+
+    def check_address(self, host: str, address: str, tls: bool) -> None:
+        if is_private(address) and (is_of_machine(address) or not self._allow_private):
+            raise AddressRefused("It leads to a private address.")
+
+    def connected(self, line: socket.socket) -> None:
+        self._watch(line)
 
 
 class _CheckingAdapter(HTTPAdapter):
@@ -156,14 +190,18 @@ def _connect(
         raise NameResolutionError(connection.host, connection, socket.gaierror(str(error))) from error
     for address in addresses:
         rule.check_address(host, address, tls)
+    addresses = addresses[: rule.tries]
     try:
         while True:
             connection._dns_host = addresses.pop(0)
             try:
-                return connect()
+                line = connect()
             except (NewConnectionError, ConnectTimeoutError):
                 if not addresses:
                     raise
+                continue
+            rule.connected(line)
+            return line
     finally:
         connection._dns_host = name  # TLS and the Host header go by the name
 

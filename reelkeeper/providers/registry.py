@@ -2,7 +2,8 @@
 
 1. `AZURE_SORA_ENDPOINT` with its key and model: the provider `sora`, dialect azure-jobs.
 2. `OPENAI_BASE_URL` with its key and model: the provider `openai`, dialect openai-videos.
-3. `PROVIDERS`: a JSON array of any number, read in `entries`.
+3. `IMAGE_ENDPOINT` with its key and model: the provider `image`, dialect openai-images.
+4. `PROVIDERS`: a JSON array of any number, read in `entries`.
 Who signs in how: a key goes out in Azure's own header to Azure's hosts and in the jobs dialect, as a bearer token
 elsewhere. Without a key, Azure's hosts get an Entra ID token of the app's identity, others get nothing.
 """
@@ -16,11 +17,15 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from reelkeeper.errors import SettingsError
+from reelkeeper.parts import IMAGES, VIDEOS
 from reelkeeper.providers.base import COGNITIVE_SERVICES, ProviderConfig
-from reelkeeper.providers.endpoints import AZURE_JOBS, OPENAI_VIDEOS, is_azure, is_openai, parse_endpoint
+from reelkeeper.providers.endpoints import AZURE_JOBS, OPENAI_IMAGES, OPENAI_VIDEOS, is_azure, is_openai, parse_endpoint
 from reelkeeper.providers.entries import Entry, parse_entries
 
 SCOPE_SETTING = "AZURE_OPENAI_SCOPE"
+RESUBMIT_SETTING = "IMAGE_RESUBMIT_UNKNOWN"
+PATIENCE = {VIDEOS: 1, IMAGES: 5}
+"""How many times as long as for a video a create may take: the answer to it is the pictures themselves."""
 
 
 def read_providers(env: Mapping[str, str], create_seconds: float) -> tuple[ProviderConfig, ...]:
@@ -31,15 +36,31 @@ def read_providers(env: Mapping[str, str], create_seconds: float) -> tuple[Provi
     found = [
         *_shorthand(env, "sora", AZURE_JOBS, "AZURE_SORA_ENDPOINT", "AZURE_API_KEY", "SORA_MODEL", "sora"),
         *_shorthand(env, "openai", OPENAI_VIDEOS, "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_VIDEO_MODEL", "sora-2"),
+        *_shorthand(env, "image", OPENAI_IMAGES, "IMAGE_ENDPOINT", "IMAGE_API_KEY", "IMAGE_MODEL", "gpt-image-2"),
         *(_configured(env, entry) for entry in parse_entries(_text(env, "PROVIDERS"))),
     ]
     for name, times in Counter(config.name for config in found).items():
         if times > 1:
             raise SettingsError(
                 f"PROVIDERS: the name {name} is given twice. Names must be unique; AZURE_SORA_ENDPOINT makes the "
-                "provider sora, OPENAI_BASE_URL the provider openai."
+                "provider sora, OPENAI_BASE_URL the provider openai, IMAGE_ENDPOINT the provider image."
             )
-    return tuple(replace(config, scope=scope, create_seconds=create_seconds) for config in found)
+    _check_fallbacks(found)
+    resubmit = _switch(env, RESUBMIT_SETTING)
+    patience = {config.name: create_seconds * PATIENCE[config.kind] for config in found}
+    return tuple(
+        replace(config, scope=scope, create_seconds=patience[config.name], resubmit_unknown=resubmit)
+        for config in found
+    )
+
+
+def _check_fallbacks(found: list[ProviderConfig]) -> None:
+    kinds = {config.name: config.kind for config in found}
+    for config in found:
+        for name in config.fallback:
+            where = config.endpoint_setting.replace(".base_url", ".fallback")
+            if kinds.get(name) != config.kind or name == config.name:
+                raise SettingsError(f"{where} must name other configured providers of the kind {config.kind}.")
 
 
 def _shorthand(
@@ -50,7 +71,7 @@ def _shorthand(
     base_url, api_version = _endpoint(_text(env, endpoint), dialect, endpoint)
     config = ProviderConfig(
         name=name,
-        kind="videos",
+        kind=IMAGES if dialect == OPENAI_IMAGES else VIDEOS,
         dialect=dialect,
         base_url=base_url,
         api_version=api_version,
@@ -88,6 +109,7 @@ def _configured(env: Mapping[str, str], entry: Entry) -> ProviderConfig:
         max_variants=entry.max_variants,
         max_prompt=entry.max_prompt,
         thumbnails=_has_thumbnails(base_url),
+        fallback=entry.fallback,
         terms=entry.terms,
     )
     return _signing_in(config, entry.auth)
@@ -116,6 +138,13 @@ def _key(env: Mapping[str, str], setting: str) -> str:
     if key and not re.fullmatch(r"[!-~]+", key):
         raise SettingsError(f"{setting} holds a character that no key has, such as a space. Copy the key again.")
     return key
+
+
+def _switch(env: Mapping[str, str], setting: str) -> bool:
+    text = _text(env, setting).lower() or "false"
+    if text not in ("true", "false"):
+        raise SettingsError(f"{setting} must be true or false.")
+    return text == "true"
 
 
 def _has_thumbnails(base_url: str) -> bool:

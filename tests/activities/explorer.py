@@ -194,9 +194,10 @@ class _Claims:
 
 class _Post:
     def __init__(self, provider: Provider, run: Run) -> None:
-        self.place, self._provider, self._run = provider.place, provider, run
+        self.place, self.grace, self.lists = provider.place, provider.grace, provider.lists
+        self._provider, self._run = provider, run
 
-    def submit(self, request: JobRequest) -> Task:
+    def submit(self, request: JobRequest, *more: Any) -> Task:
         return self._run.post(request, self._provider)
 
     def find(self, request: JobRequest, since: datetime) -> list[Task]:

@@ -45,7 +45,7 @@ def test_the_record_says_submitting_before_the_post(world: World) -> None:
     seen: list[Job] = []
     submit = world.provider.submit
 
-    def submit_and_look(request: JobRequest) -> Task:
+    def submit_and_look(request: JobRequest, *more: Any) -> Task:
         seen.append(world.now_as(job))
         return submit(request)
 
@@ -104,7 +104,7 @@ def test_the_watchdog_looks_after_a_create_that_dies(world: World) -> None:
     due: list[Any] = []
     submit = world.provider.submit
 
-    def submit_and_look(request: JobRequest) -> Task:
+    def submit_and_look(request: JobRequest, *more: Any) -> Task:
         due.append(world.watched()[job.job_id].due)
         return submit(request)
 

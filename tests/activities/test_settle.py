@@ -60,7 +60,7 @@ def test_fewer_outputs_than_asked_for_is_completed_with_a_warning(world: World) 
     job = world.downloading(outputs=2, n_variants=3)
     world.settle(job, kept=kept(world, job))
     now = world.now_as(job)
-    assert (now.status, now.warning) == ("completed", "The provider made 2 of the 3 variants asked for.")
+    assert (now.status, now.warning) == ("completed", "The provider made 2 of the 3 videos asked for.")
 
 
 def test_some_outputs_expired_is_completed_with_a_warning(world: World) -> None:

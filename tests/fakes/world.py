@@ -25,7 +25,7 @@ from activities.store import store_part
 from reelkeeper import names, policy
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import Job, JobRequest
-from reelkeeper.providers.memory import MemoryProvider
+from reelkeeper.providers.memory import MemoryImages, MemoryProvider
 from reelkeeper.records.base import Watch
 from reelkeeper.records.memory import (
     MemoryIdempotencyKeys,
@@ -119,12 +119,29 @@ class World:
             settings=Settings.from_environment({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **env}),
             now=self.clock.now,
         )
+        self.provider.grace = self.services.settings.submit_grace
 
     def use(self, **adapters: Any) -> None:
         """Put other adapters into the services."""
         self.services = replace(self.services, **adapters)
 
     # Records
+
+    def with_images(self) -> MemoryImages:
+        """Configure a provider of images, `image`, as well."""
+        images = MemoryImages(self.clock.now)
+        images.grace = 5 * self.services.settings.submit_grace
+        self.services.providers["image"] = images
+        return images
+
+    def record_image(self, owner: str = OWNER, **changes: Any) -> Job:
+        """The same as `record` for images, at the provider `image`."""
+        now = self.clock.now()
+        fields: dict[str, Any] = {"prompt": "a boat", "width": 1024, "height": 1024, "n_seconds": 0, "n_variants": 1}
+        request = JobRequest(**fields | {"model": "gpt-image-2"} | changes)
+        job = Job(names.new_job_id(now), owner, "images", request, "image", created_at=now, updated_at=now)
+        self.watchdog.watch(Watch(job.job_id, owner, "images", now + policy.START_GRACE))
+        return self.jobs.insert(job)
 
     def record(self, owner: str = OWNER, **changes: Any) -> Job:
         """A new job with its watchdog row, as `generate` leaves it; `changes` replace fields of the request."""
@@ -196,10 +213,10 @@ class World:
     def poll(self, job: Job, work: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._run(poll_task, job, **(work or {}))
 
-    def download(self, job: Job, index: int = 0, part: str = "video") -> dict[str, Any]:
+    def download(self, job: Job, index: int = 0, part: str = "output") -> dict[str, Any]:
         return self._run(download_part, job, index=index, part=part)
 
-    def store(self, job: Job, staged: dict[str, Any], index: int = 0, part: str = "video") -> dict[str, Any]:
+    def store(self, job: Job, staged: dict[str, Any], index: int = 0, part: str = "output") -> dict[str, Any]:
         return self._run(store_part, job, index=index, part=part, staged=staged)
 
     def settle(self, job: Job, **outcome: Any) -> dict[str, Any]:
@@ -208,12 +225,14 @@ class World:
     def keep(self, job: Job, index: int = 0) -> dict[str, Any]:
         """One output brought in, as the orchestrator `keep` does."""
         kept: dict[str, Any] = {"index": index}
-        for part, name in (("video", "clip"), ("thumbnail", "thumbnail")):
+        for part, name in (("output", "clip"), ("thumbnail", "thumbnail")):
             staged = self.download(job, index, part)
             stored = staged if "fault" in staged else self.store(job, staged, index, part)
-            if part == "video" and "fault" in stored:
+            if part == "output" and "fault" in stored:
                 return {**kept, "fault": stored["fault"]}
             kept[name] = stored.get("clip")
+            if job.kind == "images":
+                break
         return kept
 
     def _run(self, activity: Callable[..., dict[str, Any]], job: Job, **more: Any) -> dict[str, Any]:
@@ -223,21 +242,21 @@ class World:
 
     # HTTP
 
-    def post(self, body: Any, **headers: str) -> Answer:
+    def post(self, body: Any, kind: str = "videos", **headers: str) -> Answer:
         """POST generate; `body` is sent as it is when it is bytes, else as JSON."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {"content-type": "application/json"} | _named(headers)
-        request = func.HttpRequest("POST", f"{HOST}/videos/generate", headers=named, body=raw)
-        return Answer(asyncio.run(answering(generate)(self.services, request, self.client)))
+        request = func.HttpRequest("POST", f"{HOST}/{kind}/generate", headers=named, body=raw)
+        return Answer(asyncio.run(answering(generate)(self.services, request, self.client, kind)))
 
     def get(self, what: str, job_id: str, owner: str | None = OWNER, query: dict[str, str] | None = None,
-            **headers: str) -> Answer:  # fmt: skip
+            kind: str = "videos", **headers: str) -> Answer:  # fmt: skip
         """GET status, result or content of a job."""
-        request = self.request(f"videos/{job_id}/{what}", owner, query, {"job_id": job_id}, **headers)
-        return Answer(answering(READS[what])(self.services, request, "videos"))
+        request = self.request(f"{kind}/{job_id}/{what}", owner, query, {"job_id": job_id}, **headers)
+        return Answer(answering(READS[what])(self.services, request, kind))
 
-    def gallery(self, owner: str | None = OWNER, **query: str) -> Answer:
-        return Answer(answering(get_gallery)(self.services, self.request("videos/user", owner, query), "videos"))
+    def gallery(self, owner: str | None = OWNER, kind: str = "videos", **query: str) -> Answer:
+        return Answer(answering(get_gallery)(self.services, self.request(f"{kind}/user", owner, query), kind))
 
     def health(self) -> Answer:
         return Answer(answering(get_health)(self.services))

@@ -30,7 +30,7 @@ class CountingProvider(MemoryProvider):
         self.created: list[datetime] = []
         self.prompts: list[str] = []
 
-    def submit(self, request: JobRequest) -> Task:
+    def submit(self, request: JobRequest, *more: Any) -> Task:
         running = sum(self._now() - task.created_at < timedelta(seconds=self.seconds) for task in self._tasks.values())
         if self.really is not None and running >= self.really:
             self.refused += 1

@@ -46,7 +46,7 @@ def test_fewer_outputs_than_variants_is_completed_with_a_warning(stage):
     stage.advance(minutes=1)
     job = stage.job(job_id)
     assert (job.status, len(job.clips)) == (model.COMPLETED, 3)
-    assert job.warning == "The provider made 3 of the 4 variants asked for."
+    assert job.warning == "The provider made 3 of the 4 videos asked for."
 
 
 def test_a_throttled_create_waits_as_long_as_it_was_told(stage):
@@ -176,7 +176,7 @@ def test_content_that_is_not_there_yet_is_waited_for(stage):
     job_id = stage.submit()
     stage.advance(minutes=3)
     assert stage.job(job_id).status == model.COMPLETED
-    video = [at for at, name, work in stage.calls if name == "download" and work["part"] == "video"]
+    video = [at for at, name, work in stage.calls if name == "download" and work["part"] == "output"]
     assert [later - earlier for earlier, later in pairwise(video)] == [5, 10, 15, 20]
 
 

@@ -14,20 +14,20 @@ from world import World
 
 from reelkeeper.errors import RequestRefused
 from reelkeeper.model import JobRequest
-from triggers.bodies import MAX_BODY_BYTES, GenerateBody, read_body, to_request
+from triggers.bodies import MAX_BODY_BYTES, VideoBody, read_body, to_request
 
 Result = TypeVar("Result")
 
 
-def read(raw: bytes, content_type: str = "application/json") -> GenerateBody:
-    return read_body(content_type, raw)
+def read(raw: bytes, content_type: str = "application/json") -> VideoBody:
+    return read_body(content_type, raw, "videos")
 
 
 def test_only_the_prompt_is_needed() -> None:
     """Everything else has the defaults of the jobs dialect."""
     assert read(b'{"prompt":"a"}').model_dump() == {
         "prompt": "a", "width": 1280, "height": 720, "n_seconds": 5, "n_variants": 1, "model": None,
-        "provider": None, "metadata": {}, "user_id": None,
+        "provider": None, "metadata": {}, "user_id": None, "input_image": None,
     }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def refusal_or(step: Callable[[], Result]) -> RequestRefused | Result:
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(raw: bytes) -> None:
     """Whatever is sent, it is read or refused with a field to blame."""
-    assert isinstance(refusal_or(lambda: read(raw)), GenerateBody | RequestRefused)
+    assert isinstance(refusal_or(lambda: read(raw)), VideoBody | RequestRefused)
 
 
 VALUES = st.recursive(
@@ -76,7 +76,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
-FIELDS = st.sampled_from([*GenerateBody.model_fields, "extra"])
+FIELDS = st.sampled_from([*VideoBody.model_fields, "extra"])
 
 
 @settings(deadline=None)
@@ -98,7 +98,7 @@ def test_the_limits_are_those_of_the_provider(world: World) -> None:
     world.provider.abilities = replace(
         world.provider.abilities, sizes=((64, 64),), seconds=(3, 4), variants_by_pixels=((0, 7),), max_prompt=5
     )
-    body = GenerateBody(prompt="12345", width=64, height=64, n_seconds=4, n_variants=7)
+    body = VideoBody(prompt="12345", width=64, height=64, n_seconds=4, n_variants=7)
     assert to_request(body, world.provider).n_variants == 7
     with pytest.raises(RequestRefused) as caught:
         to_request(body.model_copy(update={"prompt": "123456", "n_seconds": 5, "width": 480}), world.provider)
@@ -111,5 +111,5 @@ def test_the_limits_are_those_of_the_provider(world: World) -> None:
 
 def test_the_provider_s_model_is_the_default(world: World) -> None:
     """The record holds which one made the video, also where the caller did not say."""
-    assert to_request(GenerateBody(prompt="a"), world.provider).model == "sora"
-    assert to_request(GenerateBody(prompt="a", model="sora"), world.provider).model == "sora"
+    assert to_request(VideoBody(prompt="a"), world.provider).model == "sora"
+    assert to_request(VideoBody(prompt="a", model="sora"), world.provider).model == "sora"

@@ -307,7 +307,7 @@ def test_a_result_with_fewer_clips_has_a_warning(world: World) -> None:
     job = world.completed(outputs=2, n_variants=4)
     body = world.get("result", job.job_id).json
     assert (body["num_videos"], len(body["videos"])) == (2, 2)
-    assert body["warning"] == "The provider made 2 of the 4 variants asked for."
+    assert body["warning"] == "The provider made 2 of the 4 videos asked for."
     assert all(clip["file_url"] for clip in body["videos"])
 
 
@@ -325,8 +325,8 @@ def test_a_failed_download_is_shown_with_placeholders(world: World) -> None:
     assert missing.keys() == there.keys() == CLIP_FIELDS
     assert (missing["placeholder"], there["placeholder"]) == (True, False)
     assert (missing["output_id"], missing["digest"], missing["thumbnail_url"]) == ("gen_task_1_0", None, None)
-    assert urlsplit(missing["file_url"]).path == f"/{placeholder.PATH}"
-    assert missing["file_size"] == len(world.clips.content(placeholder.PATH))
+    assert urlsplit(missing["file_url"]).path == f"/{placeholder.CARDS['videos'].path}"
+    assert missing["file_size"] == len(world.clips.content(placeholder.CARDS["videos"].path))
     assert urlsplit(there["file_url"]).path == f"/user_ada/videos/{job.job_id}/1.mp4"
 
 
@@ -339,10 +339,10 @@ def test_content_is_a_stable_link_from_the_first_second(world: World, state: str
     job = STATES[state](world)
     answer = world.get("content", job.job_id)
     assert (answer.status, answer.raw) == (302, b"")
-    assert urlsplit(answer.headers["Location"]).path == f"/{placeholder.PATH}"
+    assert urlsplit(answer.headers["Location"]).path == f"/{placeholder.CARDS['videos'].path}"
     assert answer.headers["X-Job-Status"] == state
     assert int(answer.headers["Retry-After"]) >= 3
-    assert world.clips.content(placeholder.PATH)[4:8] == b"ftyp"
+    assert world.clips.content(placeholder.CARDS["videos"].path)[4:8] == b"ftyp"
 
 
 def test_content_of_a_completed_job_is_its_clip(world: World) -> None:
@@ -362,7 +362,7 @@ def test_content_leads_to_each_clip_as_soon_as_it_is_there(world: World) -> None
     there = world.get("content", job.job_id, query={"index": "1"})
     assert urlsplit(there.headers["Location"]).path.endswith("/1.mp4")
     missing = world.get("content", job.job_id, query={"index": "0"})
-    assert urlsplit(missing.headers["Location"]).path == f"/{placeholder.PATH}"
+    assert urlsplit(missing.headers["Location"]).path == f"/{placeholder.CARDS['videos'].path}"
 
 
 def test_an_output_that_will_never_be_is_a_404(world: World) -> None:

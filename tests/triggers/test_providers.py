@@ -61,6 +61,12 @@ def test_every_provider_is_shown_with_what_it_can_and_on_which_terms() -> None:
         "seconds": [4, 6],
         "max_variants": {"832x480": 1},
         "max_prompt": 32_000,
+        "input_image": True,
+        "other_sizes": None,
+        "output_formats": [],
+        "qualities": [],
+        "backgrounds": [],
+        "fallback": [],
         "max_running": 2,
         "creates_per_minute": 10,
         "prices": {"per_second": 0.1},
@@ -141,3 +147,17 @@ def test_what_is_named_is_never_replaced(world: World) -> None:
         "width": "one of 832x480",
         "n_seconds": "one of 4, 8, 12",
     }
+
+
+def test_a_provider_of_images_is_shown_with_its_words() -> None:
+    """No seconds; the sizes that are usual, the rule for others, and the words for format, quality and background."""
+    world = World(IMAGE_ENDPOINT="https://films.openai.azure.com", IMAGE_API_KEY=KEY)
+    world.use(providers=build_services(world.services.settings, world.clock.now).providers)
+    (image,) = listed(world)
+    assert (image["name"], image["kind"], image["default"]) == ("image", "images", True)
+    assert (image["seconds"], image["input_image"], image["max_variants"]["1024x1024"]) == (None, False, 10)
+    assert image["sizes"] == ["1024x1024", "1024x1536", "1536x1024"]
+    assert image["other_sizes"].startswith("both sides a multiple of 16")
+    assert image["output_formats"] == ["png", "jpeg"]
+    assert image["qualities"] == ["auto", "low", "medium", "high"]
+    assert image["backgrounds"] == ["auto", "transparent", "opaque"]

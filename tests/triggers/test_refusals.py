@@ -83,7 +83,7 @@ MALFORMED: dict[str, tuple[Any, dict[str, str], int, str, str]] = {
     "3 variants of 720p": (with_(n_variants=3), {}, 400, "n_variants", "from 1 to 2 at 1280x720"),
     "2 variants of 1080p": (with_(width=1920, height=1080, n_variants=2), {}, 400, "n_variants", "1 at 1920x1080"),
     "5 variants of 480p": (with_(width=480, height=480, n_variants=5), {}, 400, "n_variants", "from 1 to 4 at 480x480"),
-    "unknown field": (with_(promt="a"), {}, 400, "promt", "allowed: prompt, width, height, n_seconds"),
+    "unknown field": (with_(promt="a"), {}, 400, "promt", "allowed: prompt, width, height, n_variants"),
     "unknown field that is no text": (b'{"prompt":"a","\\ud800":1}', {}, 400, "body", "nicode"),
     "field of another kind": (with_(quality="high"), {}, 400, "quality", "allowed: prompt"),
     "unknown model": (with_(model="sora-9"), {}, 400, "model", "allowed: sora"),

@@ -32,7 +32,10 @@ def test_images_have_the_same_shape_under_their_own_name(world: World) -> None:
     """The kind is in the URLs and in the names of the result's fields, nowhere else."""
     job = world.force(world.completed(), kind="images")
     links = Links("https://films.example/api/images/j/status", "images")
-    assert status_body(job, links)["content_url"] == f"https://films.example/api/images/{job.job_id}/content"
+    assert (
+        status_body(job, links, world.clock.now())["content_url"]
+        == f"https://films.example/api/images/{job.job_id}/content"
+    )
     body = result_body(job, world.services)
     assert (body["num_images"], len(body["images"])) == (1, 1)
     assert body["images"][0]["filename"].startswith(f"image_{job.job_id}_0.")
@@ -42,9 +45,9 @@ def test_a_status_is_a_pure_function_of_the_record(world: World) -> None:
     """Its ETag holds for as long as the record does not change: no clock, no signature in it."""
     job = world.completed()
     links = Links("https://films.example/api/videos/j/status", "videos")
-    before = status_body(job, links)
+    before = status_body(job, links, world.clock.now())
     world.clock.advance(hours=1)
-    assert status_body(job, links) == before
+    assert status_body(job, links, world.clock.now()) == before
     assert "sig=" not in str(before)
 
 
@@ -67,7 +70,7 @@ def test_a_gallery_item_is_a_status_and_two_urls(world: World) -> None:
     job = world.completed(n_variants=2)
     links = Links("https://films.example/api/videos/user", "videos")
     item = gallery_item(job, links, world.services)
-    assert item.items() >= status_body(job, links).items()
+    assert item.items() >= status_body(job, links, world.clock.now()).items()
     assert f"/{job.job_id}/0.mp4?" in item["file_url"]
     assert f"/{job.job_id}/0.jpg?" in item["thumbnail_url"]
 

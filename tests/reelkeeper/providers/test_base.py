@@ -112,7 +112,7 @@ def test_what_is_configured_replaces_what_is_documented() -> None:
     bare = ProviderConfig("s", "videos", "azure-jobs", "https://h", "", "k", "m")
     assert bare.abilities(ABILITIES) == ABILITIES
     can = replace(bare, sizes=((64, 64),), seconds=(3,), max_variants=2, max_prompt=9).abilities(ABILITIES)
-    assert can == Abilities(((64, 64),), (3,), ((0, 2),), 9)
+    assert can == Abilities(((64, 64),), (3,), ((0, 2),), 9, input_image=True)
 
 
 @pytest.mark.parametrize(("day", "retired"), [(29, False), (30, False), (31, True)])

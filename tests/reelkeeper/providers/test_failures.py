@@ -29,6 +29,9 @@ DEPLOYMENT = (
     "minutes, please wait a moment and try again."
 )
 USER_ERROR = {"type": "video_generation_user_error", "param": None, "code": None}
+POLICY = "Your task failed as a result of our safety system."
+POLICY_OUTPUT = "Generated image was filtered as a result of our safety system."
+REJECTED = "Your request was rejected by the safety system. safety_violations=[violence]."
 RAI = {"code": "ResponsibleAIPolicyViolation", "revised_prompt": None}
 
 LIVE: list[tuple[str, int, Any, str]] = [
@@ -52,6 +55,14 @@ LIVE: list[tuple[str, int, Any, str]] = [
     (CREATE, 404, {"error": {"code": "model_not_found", "message": "Not there."}}, "deployment_not_found"),
     (CREATE, 429, {"error": {"type": "requests", "code": "rate_limit_exceeded", "message": ""}}, "rate_limited"),
     (CREATE, 402, {"error": {"message": "Payment required"}}, "invalid_credentials"),
+    # the image models, Azure's and OpenAI's
+    (CREATE, 400, {"error": {"code": "contentFilter", "message": POLICY}}, "moderation_input"),
+    (CREATE, 400, {"error": {"code": "contentFilter", "message": POLICY_OUTPUT}}, "moderation_output"),
+    (CREATE, 400, {"error": {"code": "content_policy_violation", "inner_error": RAI}}, "moderation_input"),
+    (CREATE, 400, {"error": {"code": "moderation_blocked", "message": REJECTED}}, "moderation_input"),
+    (CREATE, 404, {"error": {"code": "DeploymentNotFound", "message": DEPLOYMENT}}, "deployment_not_found"),
+    (CREATE, 400, {"error": {"message": "Invalid size '1x1'.", "param": "size"}}, "invalid_request"),
+    (CREATE, 429, {"error": {"code": "rate_limit_exceeded", "message": "images per minute"}}, "rate_limited"),
     # vLLM-Omni, SGLang, Aquiles-Image, LiteLLM
     (CREATE, 400, {"error": {"message": "Model mismatch: request specifies x.", "code": 400}}, "deployment_not_found"),
     (CREATE, 400, {"detail": "Invalid request body: 1 validation error"}, "invalid_request"),

@@ -189,11 +189,15 @@ def test_a_gateway_before_azure_may_want_azures_header() -> None:
         ("name", "wan_2", "a-z"),
         ("name", "w" * 41, "1 to 40"),
         ("name", 7, "1 to 40"),
-        ("kind", "images", "does not serve images yet"),
         ("kind", "audio", "videos"),
         ("kind", [], "videos"),
         ("dialect", "openai", "one of azure-jobs, openai-videos"),
-        ("dialect", "openai-images", "does not serve openai-images yet"),
+        ("dialect", "openai-images", "azure-jobs or openai-videos for the kind videos"),
+        ("fallback", [], "names of other providers"),
+        ("fallback", "first", "names of other providers"),
+        ("fallback", ["first", "first"], "twice"),
+        ("fallback", ["nobody"], "other configured providers of the kind videos"),
+        ("fallback", ["wan"], "other configured providers of the kind videos"),
         ("dialect", SECRET, "one of azure-jobs, openai-videos"),
         ("base_url", "gpu:8000", "is no URL"),
         ("base_url", f"https://u:{SECRET}@h", "user name or password"),
@@ -257,7 +261,7 @@ def test_a_missing_field_is_told(field: str, gone: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "named"), [("api_key", ".api_key"), ("fallback", ".fallback"), (SECRET, ": one of its fields")]
+    ("field", "named"), [("api_key", ".api_key"), ("fall_back", ".fall_back"), (SECRET, ": one of its fields")]
 )
 def test_an_unknown_field_is_refused_with_those_that_are_known(field: str, named: str) -> None:
     """A misspelt limit must not be silently without effect; a name that looks like a key is not repeated."""
