@@ -20,6 +20,7 @@ EXAMPLES = """\
 examples:
   python3 dev.py demo                          a prompt becomes a video in out/, with everything emulated
   python3 dev.py demo --prompt "A red kite" --n-seconds 8
+  python3 dev.py demo --provider openai-videos --image
   python3 dev.py up                            the service on http://127.0.0.1:7071 until Ctrl-C
   python3 dev.py up --port 0 --data /tmp/a     a second one, on any free port, with its own data
   python3 dev.py doctor                        is everything set up right? each fault with its cause and fix
@@ -63,12 +64,25 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="one prompt to one video file, start to end, then stop")
-    demo.add_argument("--prompt", default=Wish.prompt, help="what the video shows")
-    demo.add_argument("--width", type=int, default=Wish.width, help="pixels (default %(default)s)")
-    demo.add_argument("--height", type=int, default=Wish.height, help="pixels (default %(default)s)")
-    demo.add_argument("--n-seconds", type=int, default=Wish.n_seconds, help="length (default %(default)s)")
-    demo.add_argument("--n-variants", type=int, default=Wish.n_variants, help="how many videos (default %(default)s)")
+    demo = commands.add_parser(
+        "demo",
+        help="one prompt to one video file, start to end, then stop",
+        description="Start everything, make one video (and an image) of a prompt, save the files, stop. Sizes and "
+        "lengths that are not given are the provider's usual ones: 1280x720, and 5 s or, in the dialect "
+        "openai-videos, 4 s; the image is 1024x1024.",
+    )
+    demo.add_argument("--prompt", default=Wish.prompt, help="what the video, and the image, shows")
+    demo.add_argument(
+        "--provider",
+        metavar="NAME",
+        help="who makes the video: azure-jobs (the default) or openai-videos, the simulator's dialects; or the name of "
+        "a provider of yours",
+    )
+    demo.add_argument("--image", action="store_true", help="make an image of the prompt as well")
+    demo.add_argument("--width", type=int, help="of the video in pixels; goes with --height")
+    demo.add_argument("--height", type=int, help="of the video in pixels; goes with --width")
+    demo.add_argument("--n-seconds", type=int, help="length of the video")
+    demo.add_argument("--n-variants", type=int, help="how many videos (default 1)")
     demo.add_argument("--out", type=Path, default=ROOT / "out", metavar="DIR", help="where to save (default out/)")
     demo.add_argument(
         "--data", type=Path, metavar="DIR", help="keep the service's data here (default: a temporary one)"
@@ -113,7 +127,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def run_demo(options: argparse.Namespace) -> int:
     from emulator import demo, stack, toolchain
 
-    names = ("prompt", "width", "height", "n_seconds", "n_variants", "out")
+    names = ("prompt", "width", "height", "n_seconds", "n_variants", "out", "provider", "image")
     wish = demo.Wish(**{name: getattr(options, name) for name in names})
     tools = toolchain.prepare(ROOT)
     return demo.run_demo(tools, stack.Options(options.data) if options.data else None, wish)

@@ -19,7 +19,9 @@ from typing import Any
 
 from reelkeeper import ledger, model, policy
 from reelkeeper.arrivals import Arrivals
+from reelkeeper.clips.base import MissingBlob
 from reelkeeper.errors import Fault, ProviderError
+from reelkeeper.fallback import MOVING, takes_over
 from reelkeeper.model import Job, Task
 from reelkeeper.parts import IMAGES
 from reelkeeper.providers.base import Provider
@@ -50,10 +52,16 @@ def create_task(services: Services, work: dict[str, Any]) -> Answer:
         return {"next": "stop"}
     provider = services.providers.get(job.provider)
     _watch(services, job, services.now())
-    place = provider.place if provider else None
-    job = change(services.jobs, owner, job_id, lambda job: _begin(job, run, place, services.now()))
+    if provider and job.status in ledger.WAITING and provider.terms.retired(services.now()):
+        fault = Fault("model_retired", f"The provider {provider.name!r} retired after {provider.terms.retires_on}.")
+        if moved := _move_on(services, job, fault):
+            return moved
+    name, place = job.provider, provider.place if provider else None
+    job = change(services.jobs, owner, job_id, lambda job: _begin(job, run, name, place, services.now()))
     if job is None or job.finished:
         return {"next": "stop"}
+    if job.provider != name:
+        return _look_again()
     if job.status in ledger.WAITING:
         return _not_begun(services, provider, job)
     if job.status == model.SUBMITTING and job.task_id:
@@ -69,7 +77,9 @@ def create_task(services: Services, work: dict[str, Any]) -> Answer:
     return _submit(services, provider, job)
 
 
-def _begin(job: Job, run: str, place: str | None, now: datetime) -> Job | None:
+def _begin(job: Job, run: str, provider: str, place: str | None, now: datetime) -> Job | None:
+    if job.provider != provider:
+        return None
     if job.status == model.DOWNLOAD_FAILED:
         return job.to(model.DOWNLOADING, now, stage="downloading", next_attempt_at=None)
     return ledger.begun(job, run, place, now)
@@ -80,13 +90,17 @@ def _not_begun(services: Services, provider: Provider | None, job: Job) -> Answe
         words = f"The provider {job.provider!r} is no longer configured. Configure it again."
         return _failed(Fault("endpoint_not_found", words))
     if job.attempts >= policy.MAX_CREATE_TRIES:
-        return _failed(job.fault)
+        return _move_on(services, job, job.fault) or _failed(job.fault)
     return _wait_until(services, job, job.next_attempt_at or services.now())
 
 
 def _submit(services: Services, provider: Provider, job: Job) -> Answer:
     arrivals, image = Arrivals(services.clips, job), job.request.input_image
-    picture = services.clips.read(image.path) if image else None
+    try:
+        picture = services.clips.read(image.path) if image else None
+    except MissingBlob:
+        words = "The picture that the video starts from is not in storage any more. Submit the job again."
+        return _answer_refusal(services, job, ProviderError(Fault("invalid_request", words)))
     if not ledger.may_post(job, services.now(), provider.grace):
         # this process was asleep between the write and here: others may soon take the POST for over
         return _queue(services, job, policy.create_wait("provider_error", 1, None), job.attempts - 1, job.fault)
@@ -155,9 +169,23 @@ def _answer_refusal(services: Services, job: Job, error: ProviderError) -> Answe
     if code in RETRIED and attempts < policy.MAX_CREATE_TRIES and not too_late:
         seconds = policy.create_wait(code, max(attempts, 1), error.retry_after)
         return _queue(services, job, seconds, attempts, error.fault)
+    if (code in MOVING or code in RETRIED) and (moved := _move_on(services, job, error.fault)):
+        return moved
     after = _change(services, job, lambda current: ledger.refused(current, job, now, error.fault))
     if after and after.submit_run == job.submit_run and after.stage == ledger.REFUSED:
         return _failed(error.fault)
+    return _look_again()
+
+
+def _move_on(services: Services, job: Job, fault: Fault | None) -> Answer | None:
+    """Let another provider take the job over, if one is named that can."""
+    now = services.now()
+    other = takes_over(services, job, now)
+    if other is None:
+        return None
+    name, model_name, reason = other.name, other.model, fault.code if fault else "no answer"
+    log.warning("job %s: %s cannot take it (%s); going on to %s", job.job_id, job.provider, reason, name)
+    _change(services, job, lambda current: ledger.moved(current, job, name, model_name, now, fault))
     return _look_again()
 
 

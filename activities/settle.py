@@ -69,7 +69,13 @@ def _kept(services: Services, job: Job, results: list[dict[str, Any]]) -> Job | 
 
 
 def _warning(job: Job, kept: int) -> str | None:
-    asked, made = job.request.n_variants, len(job.outputs)
+    asked, made, words = job.request.n_variants, len(job.outputs), []
     if kept < made:
-        return f"{kept} of {made} outputs were kept; the provider deleted the others before they could be fetched."
-    return f"The provider made {made} of the {asked} {job.kind} asked for." if made < asked else None
+        words.append(
+            f"{kept} of {made} outputs were kept; the provider deleted the others before they could be fetched."
+        )
+    elif made < asked:
+        words.append(f"The provider made {made} of the {asked} {job.kind} asked for.")
+    if job.moved_from:
+        words.append(f"Made by {job.provider}, because {' and '.join(job.moved_from)} could not take the job.")
+    return " ".join(words) or None

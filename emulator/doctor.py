@@ -28,6 +28,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--provider", metavar="NAME")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
+    if options.provider and not options.create:
+        parser.error("--provider says where to --create; every provider is checked anyway")
     logging.basicConfig(level=logging.CRITICAL)  # the report says it all, and in better words
     spare_loopback(os.environ)
     try:

@@ -17,6 +17,9 @@ FILE = "local.settings.json"
 PROVIDER_SETTINGS = ("AZURE_SORA_ENDPOINT", "PROVIDERS", "OPENAI_BASE_URL", "IMAGE_ENDPOINT")
 STORAGE_SETTINGS = ("AzureWebJobsStorage", "MEDIA_STORAGE")
 SIMULATOR_KEY = "simulator-key"
+# Where each of the simulator's dialects is configured, with its key; the first is the default for videos.
+SIMULATED = (("AZURE_SORA_ENDPOINT", "AZURE_API_KEY"), ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+             ("IMAGE_ENDPOINT", "IMAGE_API_KEY"))  # fmt: skip
 DEFAULTS = {
     "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
     "FUNCTIONS_WORKER_RUNTIME": "python",
@@ -54,7 +57,8 @@ def app_settings(settings: Mapping[str, str], storage: str, simulator: str | Non
     if not app.get("AzureWebJobsStorage") and not any(name.startswith("AzureWebJobsStorage__") for name in app):
         app["AzureWebJobsStorage"] = storage
     if simulator:
-        app |= {"AZURE_SORA_ENDPOINT": simulator, "AZURE_API_KEY": SIMULATOR_KEY}
+        for endpoint, key in SIMULATED:
+            app |= {endpoint: simulator, key: SIMULATOR_KEY}
     return app
 
 

@@ -273,7 +273,7 @@ def _tell(stack: Stack) -> None:
     assert stack.azurite is not None
     provider = "none: generate answers 503 until AZURE_SORA_ENDPOINT and AZURE_API_KEY are set"
     if stack.simulator:
-        provider = f"{stack.simulator} (simulator)"
+        provider = f"{stack.simulator} (simulator: providers sora, openai and image)"
     elif stack.provider:
         provider = f"set by {stack.provider}"
     rows = {

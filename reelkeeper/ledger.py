@@ -4,6 +4,7 @@
                          |        '-> dismissed       the task is another job's: as if the answer were lost
                          |-> lost -> found (= named) | queued | parked
                          |-> refused                  for good: settled as failed
+                         |-> moved                    to another provider: begun anew there
                          '-> queued                   no POST is under way; begun anew later
 
 A *submission* lasts from one `begun` to what decides it. Its run alone may POST. A task is named before it is claimed,
@@ -13,6 +14,7 @@ the changed job, or None where the record has moved on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from reelkeeper import model, policy
@@ -136,6 +138,25 @@ def queued(
         return None
     rest = {"attempts": attempts, "next_attempt_at": again_at, "submit_run": None, "fault": fault}
     return current.to(model.SUBMITTING, now).to(model.QUEUED, now, stage="waiting", **rest)
+
+
+def moved(current: Job, seen: Job, name: str, model_name: str, now: datetime, fault: Fault | None) -> Job | None:
+    """Nothing was submitted, and this provider cannot take the job: begin anew at the one called `name`.
+
+    `seen`: the submission that was refused, or the job as it waited.
+    """
+    waits = current.status in WAITING and current.provider == seen.provider and current.moved_from == seen.moved_from
+    if not waits and not undecided(current, seen):
+        return None
+    there = replace(
+        current if waits else current.to(model.SUBMITTING, now),
+        provider=name,
+        place=None,
+        moved_from=(*current.moved_from, current.provider),
+        request=replace(current.request, model=model_name),
+    )
+    anew = {"attempts": 0, "next_attempt_at": None, "submit_run": None, "submitting_since": None}
+    return there.to(model.QUEUED, now, stage="waiting", fault=fault, **anew)
 
 
 def parked(current: Job, submission: Job, now: datetime, again_at: datetime) -> Job | None:

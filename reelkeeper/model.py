@@ -160,6 +160,7 @@ class Job:
     `attempts` counts the tries of the step the job is in; `creates` the tasks the provider accepted for it.
     `submit_run` is the run of the last submission, which alone may POST.
     `place` is where the task lives (provider name, base URL), so that later calls reach the place that made it.
+    `moved_from`: providers that could not take the job before the one that it is at now.
     `queue_position` is of any meaning only while the stage is IN_LINE.
     `etag` is the version read from storage ("" before the first insert) and no part of the record's content.
     """
@@ -176,6 +177,7 @@ class Job:
     progress: int = 0
     task_id: str | None = None
     place: str | None = None
+    moved_from: tuple[str, ...] = ()
     outputs: tuple[Output, ...] = ()
     clips: tuple[Clip, ...] = ()
     attempts: int = 0
@@ -219,6 +221,7 @@ class Job:
         values["request"] = _within(_known(JobRequest, values["request"]), input_image=InputImage)
         values["outputs"] = tuple(_within(_known(Output, item), staged=Staged) for item in values.get("outputs", ()))
         values["clips"] = tuple(_known(Clip, item) for item in values.get("clips", ()))
+        values["moved_from"] = tuple(values.get("moved_from", ()))
         if "fault" in values:
             values["fault"] = _known(Fault, values["fault"])
         return cls(**values, etag=etag)

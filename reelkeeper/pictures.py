@@ -86,9 +86,12 @@ def adapt(
             f"is {form.width}x{form.height}; this request needs {needed}: send that size, or set input_image.fit to "
             "cover or contain"
         )
+    fits = (form.width, form.height) == size
     with _one_at_a_time, _reading(data, form.media_type) as image:
+        if not fits:
+            image.draft(None, (2 * max(size), 2 * max(size)))  # a large JPEG is decoded at a half, a quarter...
         image.load()
-        if (form.width, form.height) == size and not form.turned:
+        if fits and not form.turned:
             return Picture(data, form.media_type, *size)
         picture = _encoded(_resized(image, size, fit), form.media_type)
     if len(picture.data) > limit:
@@ -115,7 +118,7 @@ def _opaque(image: Image) -> Image:
     from PIL import Image as images
 
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     clear = image.convert("RGBA")
     made = images.new("RGB", image.size)
     made.paste(clear, mask=clear.getchannel("A"))

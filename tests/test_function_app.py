@@ -89,6 +89,7 @@ def test_all_functions_are_registered_under_their_names(app: dict[str, Any]) -> 
         ("content_images", "GET", "images/{job_id}/content", "FUNCTION"),
         ("gallery_images", "GET", "images/user", "FUNCTION"),
         ("providers", "GET", "providers", "FUNCTION"),
+        ("diagnostics", "GET", "diagnostics", "FUNCTION"),
         ("health", "GET", "health", "ANONYMOUS"),
     ],
 )

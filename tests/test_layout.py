@@ -160,6 +160,16 @@ def test_doors_do_not_lead_into_each_other(path: str) -> None:
     assert [name for name in ours if not below(name, allowed)] == []
 
 
+@pytest.mark.parametrize("path", python_files(*PRODUCTION))
+def test_the_diagnosis_is_nobody_s_tool(path: str) -> None:
+    """It looks at everything; only its own trigger looks at it, and only when it is asked."""
+    if path.startswith("reelkeeper/diagnosis/"):
+        return
+    at_start = [name for node in parse(path).body for name in imports(node) if not isinstance(node, ast.FunctionDef)]
+    known = at_start if path == "triggers/diagnostics.py" else list(imports(parse(path)))
+    assert [name for name in known if below(name, ["reelkeeper.diagnosis"])] == []
+
+
 @pytest.mark.parametrize("path", ["function_app.py", *python_files(*PRODUCTION)])
 def test_production_never_imports_tools(path: str) -> None:
     """What is not deployed cannot be needed, and nothing depends on the layers above it."""

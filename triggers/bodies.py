@@ -154,7 +154,8 @@ class ImageBody(Body):
         if self.output_format not in (None, *FORMATS):
             found.append(FieldError("output_format", f"must be one of {', '.join(FORMATS)}"))
         for name in ("quality", "background"):
-            if not re.fullmatch(r"[a-z0-9_-]{1,32}", getattr(self, name) or "auto"):
+            word = getattr(self, name)
+            if word is not None and not re.fullmatch(r"[a-z0-9_-]{1,32}", word):
                 found.append(FieldError(name, "must be a word of at most 32 small letters"))
         return found
 

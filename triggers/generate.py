@@ -51,10 +51,10 @@ async def generate(
 ) -> func.HttpResponse:
     body = read_body(req.headers.get("content-type", ""), req.get_body(), kind)
     owner = owner_of(req, body.user_id)
-    provider = _provider(services, kind, body)
+    provider, moved_from = _provider(services, kind, body)
     now = services.now()
     request = to_request(body, provider)
-    job = Job(names.new_job_id(now), owner, kind, request, provider.name, created_at=now, updated_at=now)
+    job = Job(names.new_job_id(now), owner, kind, request, provider.name, now, now, moved_from=moved_from)
     key = _checked_key(req.headers.get("idempotency-key"))
     job, replayed = await asyncio.to_thread(_accept, services, job, body, provider, key)
     if not replayed:
@@ -62,7 +62,8 @@ async def generate(
     return _accepted(services, req, job, replayed)
 
 
-def _provider(services: Services, kind: str, body: VideoBody | ImageBody) -> Provider:
+def _provider(services: Services, kind: str, body: VideoBody | ImageBody) -> tuple[Provider, tuple[str, ...]]:
+    """The one that is named, or the default, or who takes over from it; and those that have retired on the way."""
     offered = {provider.name: provider for provider in services.providers.values() if provider.kind == kind}
     if not offered:
         raise RequestRefused(503, "no_provider", NO_PROVIDER[kind])
@@ -71,15 +72,31 @@ def _provider(services: Services, kind: str, body: VideoBody | ImageBody) -> Pro
     allowed = f"allowed: {', '.join(living)}" if living else "no other is configured"
     if name is not None and name not in offered:
         raise refused(FieldError("provider", f"{name!r} is not configured; {allowed}"))
-    provider = offered[name] if name is not None else next(iter(offered.values()))
-    if provider.name not in living:
-        retired = FieldError("provider", f"{provider.name!r} retired after {provider.terms.retires_on}; {allowed}")
+    first = offered[name] if name is not None else next(iter(offered.values()))
+    provider, passed = _who_lives(first, offered, living)
+    if provider is None:
+        retired = FieldError("provider", f"{first.name!r} retired after {first.terms.retires_on}; {allowed}")
         raise RequestRefused(400, "model_retired", f"{retired.field}: {retired.message}", (retired,))
     if _image_of(body) and not provider.abilities.input_image:
         able = ", ".join(one for one in living if offered[one].abilities.input_image)
         words = f"name one that does in provider: {able}" if able else "no configured provider does"
-        raise refused(FieldError("input_image", f"{provider.name!r} does not begin with a picture; {words}"))
-    return provider
+        raise refused(FieldError("input_image", f"{provider.name!r} makes no video from a picture; {words}"))
+    return provider, passed
+
+
+def _who_lives(
+    first: Provider, offered: dict[str, Provider], living: list[str]
+) -> tuple[Provider | None, tuple[str, ...]]:
+    """The provider itself, or the nearest of its fallbacks that has not retired; and the retired ones before it."""
+    names_to_try, passed = [first.name], tuple[str, ...]()
+    while names_to_try:
+        name = names_to_try.pop(0)
+        if name in living:
+            return offered[name], passed
+        if name not in passed:
+            passed += (name,)
+            names_to_try += [one for one in offered[name].fallback if one in offered]
+    return None, passed
 
 
 def _image_of(body: VideoBody | ImageBody) -> InputImageBody | None:
@@ -105,9 +122,8 @@ def _accept(
                 return job, True
         job, picture = _with_picture(services, job, body, provider, image)
     if key:
-        job, replayed = _held(
-            services, job, ours, services.idempotency.claim(job.owner, key, replace(ours, job_id=job.job_id))
-        )
+        holds = services.idempotency.claim(job.owner, key, replace(ours, job_id=job.job_id))
+        job, replayed = _held(services, job, ours, holds)
         if replayed:
             return job, True
     if picture:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelkeeper.diagnosis import pasted
-from reelkeeper.diagnosis.report import Check, bad, good
+from reelkeeper.diagnosis.report import SURPRISE, Check, bad, good
 from reelkeeper.errors import SettingsError
 from reelkeeper.providers.base import ProviderConfig
 from reelkeeper.settings import Settings
@@ -70,6 +70,9 @@ def read_settings(env: Mapping[str, str]) -> Reading:
                 break
             aside.add(name)
             _lay_aside(name, left)
+        except Exception as error:
+            wrong.append((f"The settings cannot be read ({type(error).__name__}).", SURPRISE))
+            break
     return Reading(None, tuple(wrong), frozenset(aside))
 
 

@@ -26,6 +26,16 @@ READY_SECONDS = 120.0
 MOST_FAILED_LOOKS = 5
 USUAL_PAUSE, SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 0.5, 20.0
 
+PORTAL = "Look at the task in the provider's portal."
+FIXES = {
+    "provider_error": "Look at the server's log or status page, or run doctor without --create.",
+    "rate_limited": "Wait a minute and run it again; creates_per_minute in PROVIDERS keeps within it.",
+    "too_many_running": "Wait until a task has ended and run it again; max_running in PROVIDERS keeps within it.",
+    "content_not_ready": "The file is not handed out though the task is done: look at it in the provider's portal.",
+    "content_invalid": "Look at what the server sends in place of the file: a proxy may be in the way.",
+}
+"""Where the advice of `errors.ADVICE` is about a job, which goes on by itself, and not about a person's next step."""
+
 Tell = Callable[[str], None]
 Build = Callable[[ProviderConfig], Provider]
 
@@ -52,7 +62,7 @@ class Generation:
             task = self._follow(provider, task)
             if task.state != "succeeded" or not task.outputs:
                 words = task.fault.provider_message if task.fault else f"the task ended as {task.state} without outputs"
-                fix = task.fault.message if task.fault else "Look at the task in the provider's portal."
+                fix = _fix(task.fault) if task.fault else PORTAL
                 return bad(name, str(words), fix)
             what = self._open(provider, task.outputs[0])
         except ProviderError as error:
@@ -125,7 +135,7 @@ class Generation:
         status = f"HTTP {fault.provider_status}: " if fault.provider_status else ""
         request = f" (request id {fault.request_id})" if fault.request_id else ""
         unknown = " It may have been made and charged: look in the provider's portal." if error.outcome_unknown else ""
-        return bad(name, f"{status}{fault.provider_message or fault.message}{request}{unknown}", fault.message)
+        return bad(name, f"{status}{fault.provider_message or fault.message}{request}{unknown}", _fix(fault))
 
 
 def smallest(provider: Provider) -> JobRequest:
@@ -144,7 +154,11 @@ def told(exchange: Exchange) -> str:
 
 
 def _stuck(words: str) -> ProviderError:
-    return ProviderError(Fault("provider_error", "Look at the task in the provider's portal.", words))
+    return ProviderError(Fault("", PORTAL, words))
+
+
+def _fix(fault: Fault) -> str:
+    return FIXES.get(fault.code, fault.message)
 
 
 def builder(settings: Settings, now: Callable[[], datetime]) -> Build:

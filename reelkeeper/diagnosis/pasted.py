@@ -19,8 +19,8 @@ Trouble = tuple[str, str]
 HOMES = {"azure-jobs": "AZURE_SORA_ENDPOINT", "openai-videos": "OPENAI_BASE_URL", "openai-images": "IMAGE_ENDPOINT"}
 OPERATIONS = {
     "azure-jobs": r"/video/generations(/.*)?$",
-    "openai-videos": r"/videos(/[^/]+(/content)?)?/?$",
-    "openai-images": r"/images(/(generations|edits))?/?$",
+    "openai-videos": r"/v1/videos(/.*)?$|/videos/?$",
+    "openai-images": r"/v1/images(/.*)?$|/images/(generations|edits)/?$",
 }
 PORTALS = (
     "portal.azure.com", "ai.azure.com", "oai.azure.com", "ml.azure.com", "management.azure.com",

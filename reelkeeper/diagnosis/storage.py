@@ -28,6 +28,7 @@ from azure.storage.blob import BlobServiceClient
 from reelkeeper.clips.blobs import BlobClips
 from reelkeeper.diagnosis.provider import clock_check
 from reelkeeper.diagnosis.report import Check, bad, good
+from reelkeeper.errors import SettingsError
 from reelkeeper.providers.answers import server_time
 from reelkeeper.providers.session import Session, in_words
 from reelkeeper.storage import StorageConnection
@@ -35,10 +36,21 @@ from reelkeeper.storage import StorageConnection
 OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 4, "read_timeout": 8}
 HTTP_TIMEOUT = (4, 8)
 TABLE = "jobs"
+SCOPE = "https://storage.azure.com/.default"
 SIGNED_FOR = timedelta(minutes=5)
 
 
 def storage_checks(connection: StorageConnection, container: str, now: Callable[[], datetime]) -> Iterator[Check]:
+    if connection.identity_based:
+        # asked for by itself: the blob library stumbles over an identity without a token, and hides why
+        try:
+            connection.token_credential.get_token(SCOPE)
+        except AzureError as error:
+            fix = "Sign in (az login), or give the app a managed identity, or use a connection string."
+            words = f"the app's identity got no token ({type(error).__name__})"
+            yield bad("storage: credentials", words, fix)
+            return
+        yield good("storage: credentials", "the app's identity got a token")
     yield from _clock(connection, now)
     yield from _blobs(connection, container, now)
     yield from _tables(connection)
@@ -91,6 +103,9 @@ def _signed_url(
             bare = session.get(url.partition("?")[0], timeout=HTTP_TIMEOUT)
     except AzureError as error:
         yield bad(name, *_told(error, connection, "blob"))
+        return
+    except SettingsError as error:
+        yield bad(name, str(error), "Give the account's own addresses (blobServiceUri, tableServiceUri).")
         return
     except (requests.RequestException, ValueError) as error:
         words = f"The signed URL cannot be fetched: {in_words(error)}"
@@ -165,8 +180,9 @@ def _table_service(connection: StorageConnection) -> TableServiceClient:
 
 def _told(error: AzureError, connection: StorageConnection, service: str) -> tuple[str, str]:
     """What went wrong, without the address or anything signed, and what to do about it."""
-    told = getattr(error, "error_code", None)  # an enum or a text, as the service's library likes it
-    code = str(getattr(told, "value", told) or "")
+    answer = getattr(error, "response", None)
+    told = getattr(error, "error_code", None) or (answer.headers.get("x-ms-error-code") if answer is not None else None)
+    code = str(getattr(told, "value", told) or "")[:60]  # an enum or a text, as the service's library likes it
     setting = "MEDIA_STORAGE (or AzureWebJobsStorage)"
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         local = not connection.identity_based and urlsplit(blob_address(connection)).hostname in (
@@ -182,10 +198,7 @@ def _told(error: AzureError, connection: StorageConnection, service: str) -> tup
         )
     if not isinstance(error, HttpResponseError):
         return f"failed with {type(error).__name__}", f"Check {setting}."
-    status: int | None = error.status_code
-    if status is None:  # nobody was asked: the identity failed before
-        fix = "Sign in (az login), or give the app a managed identity, or use a connection string."
-        return f"the app's identity got no token ({type(error).__name__})", fix
+    status = error.status_code
     words = f"refused with HTTP {status}{f' {code}' if code else ''}"
     if code == "AuthorizationFailure" and not connection.identity_based:
         return words, f"{_KEY} {_NETWORK}"

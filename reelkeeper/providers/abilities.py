@@ -100,6 +100,8 @@ class Abilities:
         elif (most := self.variants(request.width, request.height)) < request.n_variants or request.n_variants < 1:
             at = f" at {request.width}x{request.height}" if request.width else ""
             errors.append(FieldError("n_variants", f"must be from 1 to {most}{at}"))
+        if request.input_image and not self.input_image:
+            errors.append(FieldError("input_image", "is not offered; leave it out"))
         for name, allowed_words in self._words().items():
             word = getattr(request, name)
             if word is not None and allowed_words and word not in allowed_words:

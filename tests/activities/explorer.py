@@ -37,7 +37,8 @@ Chooser = Callable[[int], int]
 THREADS = ThreadPoolExecutor(64, "run")
 """More than there are ever runs at once: each waits on its thread until it is let go."""
 
-GO, DIE, CONFLICT, DROP, LOSE, BUSY, BREAK = "go", "die", "conflict", "drop", "lose", "busy", "break"
+GO, DIE, CONFLICT, DROP, LOSE, BUSY, BREAK, AWAY = "go", "die", "conflict", "drop", "lose", "busy", "break", "away"
+REFUSED = {BUSY: "too_many_running", BREAK: "provider_error", AWAY: "model_retired"}
 TROUBLE = {
     "jobs.get": (DIE,),
     "jobs.save": (DIE, CONFLICT),
@@ -46,7 +47,8 @@ TROUBLE = {
     "provider.answer": (DIE, LOSE),
     "provider.find": (DIE, BREAK),
 }
-"""What can happen at a door. CONFLICT: saved, but the client's retry meets its own write. BREAK: a known failure."""
+"""What can happen at a door. CONFLICT: saved, but the client's retry meets its own write. BREAK: a known failure.
+AWAY: refused for good by a provider that has a fallback."""
 
 
 class Died(BaseException):
@@ -58,6 +60,7 @@ class Scene:
     """What is played: at most how much of everything, and how far the assumptions are stretched (in grace periods).
 
     `switches`: how often a run is left that could go on; `lengths`: of the pauses; `failures`: uncharged ones.
+    `fallback`: the provider may turn jobs away for good, and another one takes them over.
     """
 
     jobs: int = 2
@@ -72,13 +75,14 @@ class Scene:
     lag: float = 0.0
     provider_skew: timedelta = timedelta(0)
     lists: bool = True
+    fallback: bool = False
 
 
 class Provider(MemoryProvider):
     """Lists a task only after a while, or has no list at all; its clock may be wrong."""
 
-    def __init__(self, world: World, scene: Scene) -> None:
-        super().__init__(lambda: world.clock.now() + scene.provider_skew)
+    def __init__(self, world: World, scene: Scene, name: str = "sora") -> None:
+        super().__init__(lambda: world.clock.now() + scene.provider_skew, name)
         self._scene, self._lag = scene, world.services.settings.submit_grace * scene.lag
 
     def find(self, request: JobRequest, since: datetime) -> list[Task]:
@@ -100,7 +104,7 @@ class Run:
         doors: dict[str, Any] = {
             "jobs": _Jobs(world.jobs, self),
             "claims": _Claims(world.services.claims, self),
-            "providers": {"sora": _Post(explorer.provider, self)},
+            "providers": {name: _Post(provider, self) for name, provider in explorer.providers.items()},
         }
         services = replace(world.services, now=lambda: world.clock.now() + skew, **doors)
         THREADS.submit(self._play, explorer.activity, services)
@@ -148,8 +152,8 @@ class Run:
             self.posting_until = None
         if verdict == DROP:
             raise refusal("provider_error", outcome_unknown=True)
-        if verdict in (BUSY, BREAK):
-            raise refusal("too_many_running" if verdict == BUSY else "provider_error")
+        if verdict in REFUSED:
+            raise refusal(REFUSED[verdict])
         task = provider.submit(request)
         explorer.told.append(f"{task.task_id} made for {self.job.job_id[-4:]}")
         explorer.made[self.job.job_id] += 1
@@ -194,7 +198,9 @@ class _Claims:
 
 class _Post:
     def __init__(self, provider: Provider, run: Run) -> None:
+        self.name, self.model, self.abilities = provider.name, provider.model, provider.abilities
         self.place, self.grace, self.lists = provider.place, provider.grace, provider.lists
+        self.terms, self.fallback = provider.terms, provider.fallback
         self._provider, self._run = provider, run
 
     def submit(self, request: JobRequest, *more: Any) -> Task:
@@ -213,7 +219,11 @@ class Explorer:
             self.world.use(claims=claims)
         self.grace = self.world.services.settings.submit_grace
         self.provider = Provider(self.world, scene)
-        self.world.services.providers["sora"] = self.provider
+        self.providers = self.world.services.providers
+        self.providers["sora"] = self.provider
+        if scene.fallback:
+            self.provider.fallback = ("backup",)
+            self.providers["backup"] = Provider(self.world, scene, "backup")
         self.jobs = [self.world.record(prompt=f"boat {number % scene.prompts}") for number in range(scene.jobs)]
         self.runs: list[Run] = []
         self.made: Counter[str] = Counter()
@@ -240,10 +250,16 @@ class Explorer:
             moves += [pause for pause in map(self._pausing, scene.lengths) if pause]
         if self._troubles < scene.troubles:
             moves += [self._going(run, what) for run in runs for what in TROUBLE[run.at or ""]]
+            if scene.fallback:
+                moves += [self._going(run, AWAY) for run in runs if self._at_first(run)]
         if self._failures < scene.failures:
             jobs = [self.world.now_as(job) for job in self.jobs]
             moves += [self.failing(job) for job in jobs if job.status == model.GENERATING]
         return moves
+
+    def _at_first(self, run: Run) -> bool:
+        """Whether it is about to POST to the provider that has a fallback."""
+        return run.at == "provider.submit" and self.world.now_as(run.job).provider == "sora"
 
     def play(self, choose: Chooser) -> None:
         """Let the chooser pick from the moves until it picks none (-1) or none are left."""
@@ -301,7 +317,9 @@ class Explorer:
         def fail() -> None:
             self._failures += 1
             self.told.append(f"{job.job_id[-4:]} {job.task_id} fails uncharged")
-            self.provider.fail(str(job.task_id), "provider_error")
+            made_by = self.providers[job.provider]
+            assert isinstance(made_by, Provider)
+            made_by.fail(str(job.task_id), "provider_error")
             self.made[job.job_id] -= 1
             poll_task(self.world.services, {"owner": job.owner, "job_id": job.job_id})
 
@@ -338,10 +356,10 @@ class Explorer:
         for job in jobs:
             if not self._decided(job) or (parked and self.scene.lists):
                 wrong.append(f"{job.job_id[-4:]} is {job.status}, {job.stage}")
-        if len({job.task_id for job in held}) != len(held):
+        if len({(job.place, job.task_id) for job in held}) != len(held):
             wrong.append(f"a task has two jobs: {[job.task_id for job in held]}")
         for job in held:
-            holder = self.world.services.claims.claim("memory sora", str(job.task_id), "nobody")
+            holder = self.world.services.claims.claim(str(job.place), str(job.task_id), "nobody")
             if not holder.startswith(job.job_id):
                 wrong.append(f"{job.job_id[-4:]} has {job.task_id}, which is claimed by {holder}")
         if not self.scene.lists:

@@ -11,7 +11,7 @@ from world import START, World
 
 from reelkeeper import model, policy
 from reelkeeper.errors import RecordConflict
-from reelkeeper.model import Job, JobRequest, Task
+from reelkeeper.model import InputImage, Job, JobRequest, Task
 from reelkeeper.providers.memory import refusal
 
 
@@ -212,3 +212,30 @@ def test_the_log_names_the_paid_task_before_the_record_does(world: World, caplog
     with pytest.raises(RecordConflict):
         world.create(job)
     assert f"job {job.job_id}: task task_1 created at sora" in caplog.text
+
+
+def test_a_picture_that_storage_has_lost_ends_the_job(world: World) -> None:
+    """Nothing was submitted, and no repetition brings it back."""
+    image = InputImage("user_ada/videos/gone/input.png", "image/png", 480, 480, "")
+    job = world.record(input_image=image)
+    answer = world.create(job)
+    assert (answer["next"], answer["fault"]["code"]) == ("settle", "invalid_request")
+    assert "Submit the job again" in answer["fault"]["message"]
+    assert world.create(job) == answer
+    assert world.provider.submitted == []
+
+
+def test_the_picture_goes_along_with_the_create(world: World) -> None:
+    """Its bytes come out of the owner's storage."""
+    path = "user_ada/videos/j/input.png"
+    world.clips.put(path, b"the picture", content_type="image/png")
+    seen: list[Any] = []
+    submit = world.provider.submit
+
+    def submit_and_look(request: JobRequest, *more: Any) -> Task:
+        seen.append((request.input_image and request.input_image.path, more[1]))
+        return submit(request)
+
+    world.provider.submit = submit_and_look  # type: ignore[method-assign]
+    assert world.create(world.record(input_image=InputImage(path, "image/png", 480, 480, ""))) == {"next": "watch"}
+    assert seen == [(path, b"the picture")]

@@ -1,4 +1,4 @@
-"""Images: the answer of the create holds them. Whatever breaks off, what has arrived is kept, and none is paid twice."""
+"""Images: the answer of the create holds them. Whatever breaks off, what arrived is kept, and none is paid twice."""
 
 from __future__ import annotations
 

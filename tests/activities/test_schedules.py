@@ -26,6 +26,7 @@ SCENES = {
     "a slow list": Scene(jobs=2, runs=6, troubles=3, pauses=4, lag=0.14),
     "a provider behind its time": Scene(jobs=2, runs=6, provider_skew=timedelta(seconds=-119)),
     "a provider ahead of its time": Scene(jobs=2, runs=6, failures=1, provider_skew=timedelta(minutes=10)),
+    "a fallback": Scene(jobs=2, runs=8, troubles=4, pauses=4, fallback=True),
     "no list": Scene(jobs=3, runs=8, troubles=4, pauses=4, lists=False),
 }
 

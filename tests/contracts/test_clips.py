@@ -13,7 +13,7 @@ import pytest
 import requests
 from azure.core.exceptions import AzureError
 
-from reelkeeper.clips.base import Clips, MissingBlocks, StagedBlock, StoredClip
+from reelkeeper.clips.base import Clips, MissingBlob, MissingBlocks, StagedBlock, StoredClip
 from reelkeeper.clips.blobs import BlobClips
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.storage import StorageConnection
@@ -91,6 +91,22 @@ def test_a_second_commit_changes_nothing(clips: Clips) -> None:
     clips.stage(PATH, "0001", b"something else")
     assert commit(clips, ["0001"], content_type="text/html") == first
     assert content(clips) == b"the paid video"
+
+
+def test_a_small_blob_is_read_back_whole(clips: Clips) -> None:
+    """What was put last, or what was committed; blocks alone are no blob."""
+    with pytest.raises(MissingBlob):
+        clips.read(PATH)
+    clips.stage(PATH, "0000", b"whole ")
+    with pytest.raises(MissingBlob):
+        clips.read(PATH)
+    commit(clips, ["0000"])
+    assert clips.read(PATH) == b"whole "
+    picture = "user_ada@example.com/videos/0198-job~2F/input.png"
+    large = bytes(range(256)) * 4096 * 20
+    clips.put(picture, b"first", content_type="image/png")
+    clips.put(picture, large, content_type="image/png")
+    assert clips.read(picture) == large
 
 
 def test_a_commit_without_its_blocks_is_refused(clips: Clips) -> None:

@@ -30,6 +30,7 @@ from emulator.children import Child, inherited
 from emulator.toolchain import azurite_script, find_node
 from reelkeeper.clips.base import StoredClip
 from reelkeeper.clips.blobs import BlobClips
+from reelkeeper.diagnosis.storage import storage_checks
 from reelkeeper.model import Job
 from reelkeeper.records.tables import Tables
 from reelkeeper.storage import StorageConnection
@@ -147,3 +148,11 @@ def test_a_delegated_url_reads_one_blob_until_it_ends(by_identity: StorageConnec
         time.sleep(0.1)
     assert status == 403
     clips.close()
+
+
+def test_the_diagnosis_of_such_an_account(by_identity: StorageConnection) -> None:
+    """Token, blobs, tables and the delegated URL are all found to be well."""
+    checks = list(storage_checks(by_identity, f"media-{secrets.token_hex(6)}", lambda: datetime.now(timezone.utc)))
+    assert [(check.name, check.ok) for check in checks] == [
+        (f"storage: {name}", True) for name in ("credentials", "clock", "blobs", "signed url", "tables")
+    ]

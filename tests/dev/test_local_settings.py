@@ -29,11 +29,19 @@ def test_chosen_storage_is_kept() -> None:
     assert app_settings({"MEDIA_STORAGE": "UseDevelopmentStorage=true"}, AZURITE, None)["MEDIA_STORAGE"] == AZURITE
 
 
-def test_the_simulators_key_replaces_a_left_over_one() -> None:
-    """With the simulator running the app talks to it with its key, whatever AZURE_API_KEY was."""
-    app = app_settings({"AZURE_API_KEY": "real"}, AZURITE, "http://127.0.0.1:2")
-    assert app["AZURE_SORA_ENDPOINT"] == "http://127.0.0.1:2"
-    assert app["AZURE_API_KEY"] != "real"
+@pytest.mark.parametrize(
+    ("endpoint", "key"),
+    [
+        ("AZURE_SORA_ENDPOINT", "AZURE_API_KEY"),
+        ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+        ("IMAGE_ENDPOINT", "IMAGE_API_KEY"),
+    ],
+)
+def test_the_simulators_key_replaces_a_left_over_one(endpoint: str, key: str) -> None:
+    """With the simulator running the app talks to it in every dialect, with its key whatever the settings held."""
+    app = app_settings({key: "real"}, AZURITE, "http://127.0.0.1:2")
+    assert app[endpoint] == "http://127.0.0.1:2"
+    assert app[key] != "real"
 
 
 @pytest.mark.parametrize("name", ["AZURE_SORA_ENDPOINT", "PROVIDERS", "OPENAI_BASE_URL", "IMAGE_ENDPOINT"])

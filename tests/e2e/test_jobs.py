@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 
 import av
 import pytest
 import requests
+from PIL import Image
 
 
 def test_a_prompt_becomes_a_playable_video(service):
@@ -163,3 +165,30 @@ def test_health_tells_that_all_is_well(service):
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
     assert {check["name"] for check in answer.json()["checks"]} == {"records", "clips", "provider"}
     assert "devstoreaccount1" not in answer.text
+
+
+def test_a_video_begins_with_a_picture_of_20_mib(service):
+    """From the body through host, storage and provider; what the job keeps of it is below its own prefix."""
+    with io.BytesIO() as file:
+        Image.new("RGB", (854, 480), (200, 30, 30)).save(file, "PNG")
+        picture = file.getvalue().ljust(20 * 1024 * 1024, b"\0")
+    text = base64.b64encode(picture).decode()
+    made = service.submit(width=854, height=480, input_image={"base64": text, "media_type": "image/png"})
+    assert service.wait_for(made["job_id"], "completed", "failed")["status"] == "completed"
+    (task,) = [task for task in service.control("tasks")["tasks"] if task["extra"].get("inpaint_items")]
+    assert (task["width"], task["extra"]["inpaint_items"][0]["file_name"]) == (854, "input.png")
+
+
+def test_a_wrong_picture_is_refused_with_what_helps(service):
+    """Size and address, as a stranger sees it; plain http and private addresses are for development only."""
+    with io.BytesIO() as file:
+        Image.new("RGB", (64, 64)).save(file, "PNG")
+        text = base64.b64encode(file.getvalue()).decode()
+    small = {"prompt": "a boat", "width": 480, "height": 480, "n_seconds": 1}
+    for image, words in (
+        ({"base64": text, "media_type": "image/png"}, "is 64x64; this request needs 480x480"),
+        ({"url": "https://127.0.0.1/a.png"}, "private address"),
+    ):
+        answer = service.call("POST", "/api/videos/generate", json=small | {"input_image": image})
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+        assert words in answer.json()["detail"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reelkeeper import model
 from reelkeeper.errors import ADVICE, Fault
-from reelkeeper.model import Clip, IllegalTransition, Job, JobRequest, Output
+from reelkeeper.model import Clip, IllegalTransition, InputImage, Job, JobRequest, Output, Staged
 
 NOW = datetime(2026, 11, 20, 9, 30, 0, 125000, timezone.utc)
 TEXT = st.text(max_size=40)
@@ -25,13 +25,21 @@ MOMENT = st.builds(
     st.integers(0, 999),
     st.integers(-12 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
 )
-OUTPUT = st.builds(Output, TEXT, NUMBER, NUMBER, NUMBER)
+STAGED = st.builds(Staged, TEXT, NUMBER, NUMBER, TEXT)
+OUTPUT = st.builds(Output, TEXT, NUMBER, NUMBER, NUMBER, staged=st.none() | STAGED, address=st.none() | TEXT)
+INPUT = st.builds(InputImage, TEXT, TEXT, NUMBER, NUMBER, TEXT)
 CLIP = st.builds(Clip, NUMBER, TEXT, NUMBER, TEXT, TEXT, TEXT, NUMBER, NUMBER, NUMBER, thumbnail_path=st.none() | TEXT)
 FAULT = st.builds(
     Fault, st.sampled_from(sorted(ADVICE)), TEXT, st.none() | TEXT, st.none() | st.integers(400, 599), st.none() | TEXT
 )
 REQUEST = st.builds(
-    JobRequest, TEXT, NUMBER, NUMBER, NUMBER, NUMBER, TEXT, metadata=st.dictionaries(TEXT, TEXT, max_size=4)
+    JobRequest,
+    *(TEXT, NUMBER, NUMBER, NUMBER, NUMBER, TEXT),
+    metadata=st.dictionaries(TEXT, TEXT, max_size=4),
+    input_image=st.none() | INPUT,
+    output_format=st.none() | TEXT,
+    quality=st.none() | TEXT,
+    background=st.none() | TEXT,
 )
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "job_id": TEXT,
@@ -46,6 +54,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "progress": st.integers(0, 100),
     "task_id": st.none() | TEXT,
     "place": st.none() | TEXT,
+    "moved_from": st.lists(TEXT, max_size=2).map(tuple),
     "outputs": st.lists(OUTPUT, max_size=3).map(tuple),
     "clips": st.lists(CLIP, max_size=3).map(tuple),
     "attempts": NUMBER,

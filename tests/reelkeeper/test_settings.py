@@ -49,6 +49,12 @@ def test_blank_settings_count_as_absent() -> None:
     assert read(**blank) == read()
 
 
+def test_private_addresses_are_closed_unless_they_are_opened() -> None:
+    """Only the word `true` opens them."""
+    assert [read(**env).allow_private for env in ({}, {"WEBHOOK_ALLOW_PRIVATE": " "})] == [False, False]
+    assert [read(WEBHOOK_ALLOW_PRIVATE=word).allow_private for word in ("true", "TRUE", "false")] == [True, True, False]
+
+
 def test_two_settings_make_a_provider() -> None:
     """Endpoint and key are enough; the model is `sora` unless told."""
     (provider,) = read(**SORA).providers
@@ -105,6 +111,8 @@ def test_providers_of_all_settings_stand_in_one_order() -> None:
         ("MEDIA_STORAGE", "UseDevelopmentStorage=true"),
         ("MEDIA_STORAGE", "UseDevelopmentStorage=true;"),
         ("MEDIA_STORAGE", f"accountname=reels;accountkey={KEY}"),
+        ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ("WEBHOOK_ALLOW_PRIVATE", "False"),
     ],
 )
 def test_good_values_are_taken(name: str, value: str) -> None:
@@ -170,6 +178,8 @@ def test_good_values_are_taken(name: str, value: str) -> None:
         ("MEDIA_STORAGE__accountName", "my account"),
         ("MEDIA_STORAGE__blobServiceUri", "https://reels.blob.core.windows.net"),
         ("MEDIA_STORAGE__tableServiceUri", "https://reels.table.core.windows.net"),
+        ("WEBHOOK_ALLOW_PRIVATE", "yes"),
+        ("WEBHOOK_ALLOW_PRIVATE", "1"),
     ],
 )
 def test_bad_values_stop_the_start_by_name(name: str, value: str) -> None:
@@ -178,7 +188,15 @@ def test_bad_values_stop_the_start_by_name(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["MEDIA_CONTAINER", "SWEEP_SCHEDULE", "JOB_DEADLINE_HOURS", "SUBMIT_GRACE_SECONDS", "AUTH_MODE"]
+    "name",
+    [
+        "MEDIA_CONTAINER",
+        "SWEEP_SCHEDULE",
+        "JOB_DEADLINE_HOURS",
+        "SUBMIT_GRACE_SECONDS",
+        "AUTH_MODE",
+        "WEBHOOK_ALLOW_PRIVATE",
+    ],
 )
 @pytest.mark.parametrize("secret", [STORAGE, API_KEY, f"https://h/?sig={KEY}"])
 def test_a_secret_in_the_wrong_setting_is_not_repeated(name: str, secret: str) -> None:

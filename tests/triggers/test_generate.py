@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
-from world import HOST, START, World
+from world import HOST, OWNER, START, World
 
 from reelkeeper import model, names, policy
 from reelkeeper.errors import RecordExists
 from reelkeeper.model import Job
+from reelkeeper.providers.base import Terms
 from reelkeeper.providers.memory import MemoryProvider
 from reelkeeper.records.base import Watch
 from reelkeeper.records.memory import MemoryIdempotencyKeys, MemoryJobs, MemoryWatchdog
@@ -312,3 +313,27 @@ def test_a_job_is_known_at_once_to_status_and_gallery(world: World) -> None:
     assert world.get("status", job_id).json["status"] == "pending"
     assert [item["job_id"] for item in world.gallery().json["items"]] == [job_id]
     assert world.watched()[job_id].due - START == timedelta(minutes=1)
+
+
+def test_a_retired_default_is_succeeded_by_its_fallback(world: World) -> None:
+    """Nobody has to change a request on the day a model ends: the first living one gets the job."""
+    retired = Terms(retires_on=date(2026, 11, 19))
+    world.provider.terms, world.provider.fallback = retired, ("gone", "backup")
+    for name, terms in (("gone", retired), ("backup", Terms())):
+        other = MemoryProvider(world.clock.now, name)
+        other.terms, other.model = terms, f"model of {name}"
+        world.services.providers[name] = other
+    job = world.jobs.get(OWNER, world.post({"prompt": "a boat"}, x_user_id=OWNER).json["job_id"])
+    assert job is not None
+    assert (job.provider, job.request.model, job.moved_from) == ("backup", "model of backup", ("sora", "gone"))
+    assert world.create(job) == {"next": "watch"}
+
+
+def test_a_retired_provider_whose_fallbacks_have_retired_is_told(world: World) -> None:
+    """Also when they name each other: 400 with the code."""
+    world.provider.terms, world.provider.fallback = Terms(retires_on=date(2026, 11, 19)), ("other",)
+    other = MemoryProvider(world.clock.now, "other")
+    other.terms, other.fallback = world.provider.terms, ("sora",)
+    world.services.providers["other"] = other
+    answer = world.post({"prompt": "a boat"})
+    assert (answer.status, answer.json["code"]) == (400, "model_retired")

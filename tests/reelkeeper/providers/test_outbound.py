@@ -14,7 +14,7 @@ from reelkeeper.errors import ProviderError
 from reelkeeper.model import Output
 from reelkeeper.providers.azure_jobs import AzureJobs
 from reelkeeper.providers.openai_videos import OpenAIVideos
-from reelkeeper.providers.outbound import AddressRefused, Outbound, is_of_machine, is_private, resolve
+from reelkeeper.providers.outbound import AddressRefused, Outbound, Public, is_of_machine, is_private, resolve
 from reelkeeper.providers.session import Session
 
 Start = Callable[..., Any]
@@ -223,6 +223,48 @@ def test_the_real_resolver_knows_literals_and_names() -> None:
     assert "127.0.0.1" in resolve("localhost")
     with pytest.raises(OSError, match=r"."):
         resolve("no.such.name.invalid")
+
+
+# Addresses of callers
+
+
+def public(allow_private: bool, *addresses: str) -> Public:
+    """The rule where every name has these addresses."""
+    return Public(allow_private, lambda line: None, lambda host: list(addresses))
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses", "closed", "opened"),
+    [
+        ("https://a.example/", [PUBLIC], True, True),
+        ("https://a.example:8443/", [PUBLIC], True, True),
+        ("http://a.example/", [PUBLIC], False, True),
+        ("https://a.example/", ["10.0.0.9"], False, True),
+        ("https://a.example/", [PUBLIC, "10.0.0.9"], False, True),
+        ("https://a.example/", [PUBLIC, PUBLIC, PUBLIC, "127.0.0.1"], False, True),
+        ("https://a.example/", ["::ffff:10.0.0.9"], False, True),
+        ("http://a.example/", ["127.0.0.1"], False, True),
+        ("https://a.example/", ["169.254.169.254"], False, False),
+        ("https://a.example/", ["168.63.129.16"], False, False),
+    ],
+)
+def test_callers_addresses_are_public_and_https(url: str, addresses: list[str], closed: bool, opened: bool) -> None:
+    """In development anything but the machine's own services, wherever the name's other addresses are."""
+    assert allowed(public(False, *addresses), url) is closed
+    assert allowed(public(True, *addresses), url) is opened
+
+
+def test_a_name_with_many_dead_addresses_does_not_take_for_ever(wire: Start) -> None:
+    """Three are tried; the one that would answer comes too late."""
+    server = wire(answer(200, FILE))
+    for before, good in ((2, True), (3, False)):
+        outbound = public(True, *["::1"] * before, "127.0.0.1")
+        with session(outbound) as sending:
+            if good:
+                assert sending.get(f"http://many.example:{server.port}/", timeout=5).content == FILE
+            else:
+                with pytest.raises(requests.ConnectionError):
+                    sending.get(f"http://many.example:{server.port}/", timeout=5)
 
 
 # Downloads

@@ -1,0 +1,30 @@
+"""Where a job goes that its provider cannot take: to another one that the operator names for the case.
+
+Only a job of which nothing was submitted moves. Whether that is so is the ledger's to say, see `ledger.moved`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from reelkeeper.model import Job
+from reelkeeper.providers.base import Provider
+from reelkeeper.services import Services
+
+MOVING = frozenset({"model_retired", "deployment_not_found", "endpoint_not_found", "invalid_credentials"})
+"""Refusals that are about the provider, not about the job. A provider that is down is given several tries first."""
+
+
+def takes_over(services: Services, job: Job, now: datetime) -> Provider | None:
+    """The first of its provider's fallbacks that lives, can make what is asked for, and has not been tried."""
+    if job.creates:
+        return None  # a task that failed and is made anew is made where it was: that it was free is this provider's word
+    provider = services.providers.get(job.provider)
+    for name in provider.fallback if provider else ():
+        other = services.providers.get(name)
+        if other is None or name in (*job.moved_from, job.provider) or other.terms.retired(now):
+            continue
+        if not other.abilities.refusals(replace(job.request, model=other.model)):
+            return other
+    return None

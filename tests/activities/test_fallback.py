@@ -1,0 +1,202 @@
+"""fallback: a job of which nothing was submitted goes on to another provider; a submitted one never does."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from world import World
+
+from reelkeeper import model
+from reelkeeper.model import Job
+from reelkeeper.providers.base import Terms
+from reelkeeper.providers.memory import MemoryProvider, refusal
+
+
+@pytest.fixture
+def backup(world: World) -> MemoryProvider:
+    """Named by the first provider for the case."""
+    return add(world, "backup")
+
+
+def add(world: World, name: str, after: MemoryProvider | None = None) -> MemoryProvider:
+    provider = MemoryProvider(world.clock.now, name)
+    provider.model, provider.grace = f"model of {name}", world.provider.grace
+    world.services.providers[name] = provider
+    first = after or world.provider
+    first.fallback = (*first.fallback, name)
+    return provider
+
+
+def refuse(provider: MemoryProvider, code: str, times: int = 1) -> None:
+    provider.planned["submit"] = [refusal(code) for _ in range(times)]
+
+
+def create_until_settled(world: World, job: Job) -> dict[str, Any]:
+    """Run create as `render` does: wait as long as it says, and come again."""
+    for _ in range(40):
+        answer = world.create(job)
+        if answer["next"] != "wait":
+            return answer
+        world.clock.advance(seconds=answer["seconds"])
+    raise AssertionError("it waits for ever")
+
+
+@pytest.mark.parametrize("code", ["model_retired", "deployment_not_found", "endpoint_not_found", "invalid_credentials"])
+def test_a_job_goes_on_where_its_provider_cannot_take_any(world: World, backup: MemoryProvider, code: str) -> None:
+    """At once, under the other one's name and model; the record tells where it was refused."""
+    refuse(world.provider, code)
+    job = world.record()
+    assert world.create(job) == {"next": "wait", "seconds": 0}
+    moved = world.now_as(job)
+    assert (moved.status, moved.provider, moved.moved_from, moved.attempts) == ("queued", "backup", ("sora",), 0)
+    assert (moved.fault and moved.fault.code, moved.place, moved.submit_run) == (code, None, None)
+    assert world.create(job) == {"next": "watch"}
+    assert (len(world.provider.submitted), [one.model for one in backup.submitted]) == (0, ["model of backup"])
+    assert (world.now_as(job).place, world.now_as(job).fault) == ("memory backup", None)
+
+
+def test_a_provider_that_is_down_is_given_its_tries_first(world: World, backup: MemoryProvider) -> None:
+    """Five, over more than a minute; then the job goes on."""
+    refuse(world.provider, "provider_error", 5)
+    job = world.record()
+    before = world.clock.now()
+    assert create_until_settled(world, job) == {"next": "watch"}
+    assert (world.now_as(job).provider, world.provider.planned["submit"]) == ("backup", [])
+    assert (world.clock.now() - before).total_seconds() == 75
+
+
+def test_a_refusal_of_the_job_itself_is_no_reason_to_go_elsewhere(world: World, backup: MemoryProvider) -> None:
+    """A prompt that is refused here must not be tried on the next one."""
+    for code in ("moderation_input", "invalid_request"):
+        refuse(world.provider, code)
+        assert world.create(world.record())["fault"]["code"] == code
+    assert backup.submitted == []
+
+
+def test_a_busy_provider_is_waited_for(world: World, backup: MemoryProvider) -> None:
+    """Limits are no failure, however often they are met."""
+    refuse(world.provider, "too_many_running", 8)
+    job = world.record()
+    assert create_until_settled(world, job) == {"next": "watch"}
+    assert (world.now_as(job).provider, backup.submitted) == ("sora", [])
+
+
+def test_a_job_whose_answer_was_lost_stays_until_the_list_tells(world: World, backup: MemoryProvider) -> None:
+    """It may be paid for: the list decides, and a task in it is watched where it is."""
+    world.provider.lose_answer = True
+    job = world.record()
+    assert create_until_settled(world, job) == {"next": "watch"}
+    assert (world.now_as(job).provider, len(world.provider.submitted), backup.submitted) == ("sora", 1, [])
+
+
+def test_a_job_whose_place_cannot_be_asked_never_moves(world: World, backup: MemoryProvider) -> None:
+    """The key stopped working between the POST and the question: it may be paid for, so nobody else gets it."""
+    world.provider.lose_answer = True
+    job = world.record()
+    world.create(job)
+    world.provider.planned["find"] = [refusal("invalid_credentials") for _ in range(30)]
+    for _ in range(25):
+        answer = world.create(job)
+        assert answer["next"] == "wait"
+        world.clock.advance(seconds=answer["seconds"])
+    assert (world.now_as(job).status, world.now_as(job).provider) == (model.SUBMITTING, "sora")
+    assert backup.submitted == []
+
+
+def test_a_job_that_was_never_made_goes_on_after_its_tries(world: World, backup: MemoryProvider) -> None:
+    """Every answer was lost and the list proves each time that nothing came of it: submitted nowhere, so free to go."""
+    world.provider.planned["submit"] = [refusal("provider_error", outcome_unknown=True) for _ in range(5)]
+    job = world.record()
+    assert create_until_settled(world, job) == {"next": "watch"}
+    assert (world.now_as(job).provider, world.provider.submitted) == ("backup", [])
+
+
+def test_a_task_that_failed_is_not_moved(world: World, backup: MemoryProvider) -> None:
+    """It was submitted, and what is made anew is made where it was."""
+    job = world.generating()
+    world.provider.fail(str(job.task_id), "provider_error")
+    assert world.poll(job)["next"] == "wait"
+    refuse(world.provider, "provider_error", 2)
+    assert create_until_settled(world, job) == {"next": "watch"}
+    assert (world.now_as(job).provider, backup.submitted) == ("sora", [])
+
+
+def test_a_task_that_failed_at_a_provider_that_then_retires_ends_the_job(world: World, backup: MemoryProvider) -> None:
+    """That the failed one was free is that provider's word alone; the job is not paid for a second time elsewhere."""
+    job = world.generating()
+    world.provider.fail(str(job.task_id), "provider_error")
+    world.poll(job)
+    refuse(world.provider, "model_retired")
+    assert create_until_settled(world, job)["fault"]["code"] == "model_retired"
+    assert backup.submitted == []
+
+
+def test_who_retired_while_the_job_waited_is_not_asked(world: World, backup: MemoryProvider) -> None:
+    """Its last day is over: the job goes on without a POST that could only fail."""
+    world.provider.terms = Terms(retires_on=date(2026, 11, 19))
+    job = world.record()
+    assert create_until_settled(world, job) == {"next": "watch"}
+    moved = world.now_as(job)
+    assert (moved.provider, moved.moved_from, world.provider.submitted) == ("backup", ("sora",), [])
+
+
+def test_a_fallback_that_cannot_make_it_is_passed_over(world: World, backup: MemoryProvider) -> None:
+    """Retired, or without the size: the next one in the list gets it."""
+    backup.terms = Terms(retires_on=date(2026, 11, 19))
+    small = add(world, "small")
+    small.abilities = type(small.abilities)(((64, 64),), small.abilities.seconds, ((0, 4),))
+    third = add(world, "third")
+    refuse(world.provider, "model_retired")
+    job = world.record()
+    assert create_until_settled(world, job) == {"next": "watch"}
+    assert (world.now_as(job).provider, len(third.submitted)) == ("third", 1)
+
+
+def test_two_that_name_each_other_do_not_play_ball(world: World, backup: MemoryProvider) -> None:
+    """Each is tried once; then the last refusal is the answer."""
+    backup.fallback = ("sora",)
+    refuse(world.provider, "model_retired")
+    refuse(backup, "invalid_credentials")
+    job = world.record()
+    answer = create_until_settled(world, job)
+    assert (answer["next"], answer["fault"]["code"]) == ("settle", "invalid_credentials")
+    assert world.now_as(job).moved_from == ("sora",)
+
+
+def test_without_a_fallback_the_refusal_is_the_answer(world: World) -> None:
+    """As ever."""
+    refuse(world.provider, "model_retired")
+    assert world.create(world.record())["fault"]["code"] == "model_retired"
+
+
+def test_the_owner_learns_who_made_it(world: World, backup: MemoryProvider) -> None:
+    """Another model may have another look: the finished job says so."""
+    refuse(world.provider, "model_retired")
+    job = world.record()
+    create_until_settled(world, job)
+    backup.finish(str(world.now_as(job).task_id))
+    world.poll(job)
+    world.settle(job, kept=[world.keep(job)])
+    done = world.now_as(job)
+    assert (done.status, done.warning) == ("completed", "Made by backup, because sora could not take the job.")
+
+
+def test_a_run_that_lost_the_race_does_not_move_the_job(world: World, backup: MemoryProvider) -> None:
+    """Another run has submitted it meanwhile: the task that exists is the one that counts."""
+    job = world.record()
+    submit = world.provider.submit
+
+    def refused_while_another_submits(*given: Any) -> Any:
+        current = world.now_as(job)
+        world.force(job, status="queued", submit_run=None, attempts=0)
+        world.provider.submit = submit  # type: ignore[method-assign]
+        assert world.create(job) == {"next": "watch"}
+        assert current.provider == "sora"
+        raise refusal("model_retired")
+
+    world.provider.submit = refused_while_another_submits  # type: ignore[method-assign]
+    assert world.create(job) == {"next": "wait", "seconds": 0}
+    assert world.create(job) == {"next": "watch"}
+    assert (world.now_as(job).provider, len(world.provider.submitted), backup.submitted) == ("sora", 1, [])
