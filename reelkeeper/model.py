@@ -161,7 +161,7 @@ class Job:
     `submit_run` is the run of the last submission, which alone may POST.
     `place` is where the task lives (provider name, base URL), so that later calls reach the place that made it.
     `moved_from`: providers that could not take the job before the one that it is at now.
-    `queue_position` is of any meaning only while the stage is IN_LINE.
+    `queue_position`, and `starts_at`, when its turn may come, are of any meaning only while the stage is IN_LINE.
     `etag` is the version read from storage ("" before the first insert) and no part of the record's content.
     """
 
@@ -191,6 +191,7 @@ class Job:
     fault: Fault | None = None
     warning: str | None = None
     queue_position: int | None = None
+    starts_at: datetime | None = None
     etag: str = field(default="", compare=False)
 
     @property

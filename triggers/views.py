@@ -48,6 +48,7 @@ def status_body(job: Job, links: Links, now: datetime) -> dict[str, Any]:
         "next_attempt_at": to_iso(job.next_attempt_at),
         "expires_at": to_iso(job.expires_at),
         "queue_position": job.queue_position if job.stage == model.IN_LINE else None,
+        "estimated_start_at": to_iso(job.starts_at) if job.stage == model.IN_LINE else None,
         "metadata": job.request.metadata,
         "error": _error(job),
         "warning": DOWNLOAD_WARNING if job.status == model.DOWNLOAD_FAILED else job.warning,

@@ -29,6 +29,15 @@ def test_a_waiting_job_is_queued_at_its_position(world: World) -> None:
     assert found.next_attempt_at == again_at
     assert world.watched()[job.job_id].due == again_at + policy.STEP_GRACE
     assert (found.attempts, found.fault, found.submitting_since) == (0, None, None)
+    assert found.starts_at == world.clock.now() + timedelta(seconds=300)
+
+
+def test_a_gate_without_experience_estimates_nothing(world: World) -> None:
+    """The first jobs have to end before anybody knows how long one takes."""
+    job = world.record()
+    admit(world, job)
+    admit(world, job, estimate=None)
+    assert world.now_as(job).starts_at is None
 
 
 def test_each_answer_replaces_the_one_before(world: World) -> None:

@@ -68,6 +68,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "fault": st.none() | FAULT,
     "warning": st.none() | TEXT,
     "queue_position": st.none() | NUMBER,
+    "starts_at": st.none() | MOMENT,
 }
 JOBS = st.builds(Job, **FIELDS)
 

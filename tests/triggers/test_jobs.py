@@ -22,7 +22,7 @@ from triggers.jobs import get_status
 
 STATUS_FIELDS = {
     "job_id", "kind", "status", "stage", "progress", "prompt", "created_at", "updated_at", "finished_at", "provider",
-    "task_id", "output_ids", "attempts", "next_attempt_at", "expires_at", "queue_position", "error", "warning",
+    "task_id", "output_ids", "attempts", "next_attempt_at", "expires_at", "queue_position", "estimated_start_at", "error", "warning",
     "status_url", "result_url", "content_url", "metadata",
 }  # fmt: skip
 CLIP_FIELDS = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
-from world import World
+from world import START, World
 
 from reelkeeper import model
 
@@ -22,3 +24,12 @@ def test_the_position_is_shown_while_the_job_stands_in_line(world: World, change
     job = world.force(world.record(), **changes)
     assert world.get("status", job.job_id).json["queue_position"] == shown
     assert world.gallery().json["items"][0]["queue_position"] == shown
+
+
+def test_when_its_turn_may_come_is_shown_while_the_job_stands_in_line(world: World) -> None:
+    """An estimate, as a time, so that it holds whenever the answer is read."""
+    waits = {"status": model.QUEUED, "queue_position": 3, "starts_at": START + timedelta(minutes=7)}
+    job = world.force(world.record(), stage=model.IN_LINE, **waits)
+    assert world.get("status", job.job_id).json["estimated_start_at"] == "2026-11-20T09:07:00.000Z"
+    world.force(job, stage="waiting")
+    assert world.get("status", job.job_id).json["estimated_start_at"] is None

@@ -13,6 +13,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from emulator.azurite import Azurite
+from emulator.sora.profiles import PROFILES
 from emulator.sora.simulator import Simulator
 from reelkeeper.diagnosis.report import Check, Report
 
@@ -249,6 +250,23 @@ def test_nothing_is_wrong_with_a_good_one(every: dict[str, str], provider: Simul
         told = ("endpoint", "retirement", "dns", "connection", "credentials", "route", "deployment", "clock")
         assert {f"provider {dialect}: {what}" for what in told} <= names
     assert {"storage: blobs", "storage: tables", "storage: signed url", "storage: clock"} <= names
+    assert provider.stats()["creates_accepted"] == before
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_every_server_s_ways_are_well(
+    profile: str, every: dict[str, str], provider: Simulator, examine: Examine, failed: Failed
+) -> None:
+    """However it words its refusals: a right key is right, a wrong one is told, and nothing is made."""
+    before = provider.stats()["creates_accepted"]
+    provider.set_profile(profile)
+    try:
+        report = examine(every)
+        wrong = failed(examine(every | {"OPENAI_API_KEY": "k-of-another", "IMAGE_API_KEY": "k-of-another"}))
+    finally:
+        provider.set_profile("azure")
+    assert failed(report) == {}
+    assert list(wrong) == ["provider openai: credentials", "provider image: credentials"]
     assert provider.stats()["creates_accepted"] == before
 
 
