@@ -5,9 +5,7 @@ what had arrived by that mark alone.
 
 from __future__ import annotations
 
-import io
-
-from reelkeeper import media, names
+from reelkeeper import media, names, pictures
 from reelkeeper.clips import blocks
 from reelkeeper.clips.base import Clips
 from reelkeeper.clips.blocks import Mark
@@ -67,10 +65,8 @@ class Arrivals:
 
 def _pixels(data: bytes) -> tuple[int, int] | None:
     """Width and height as the picture itself tells them: where the size was left to the provider, nobody else does."""
-    from PIL import Image  # only now: it would slow the start of every worker
-
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return picture.width, picture.height
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        form = pictures.inspect(data)
+    except pictures.PictureRefused:
         return None
+    return form.width, form.height

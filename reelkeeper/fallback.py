@@ -18,8 +18,8 @@ MOVING = frozenset({"model_retired", "deployment_not_found", "endpoint_not_found
 
 def takes_over(services: Services, job: Job, now: datetime) -> Provider | None:
     """The first of its provider's fallbacks that lives, can make what is asked for, and has not been tried."""
-    if job.creates:
-        return None  # a task that failed and is made anew is made where it was: that it was free is this provider's word
+    if job.creates:  # a task failed, and that it was free is this provider's word: what is made anew is made here
+        return None
     provider = services.providers.get(job.provider)
     for name in provider.fallback if provider else ():
         other = services.providers.get(name)
