@@ -73,7 +73,7 @@ def create_task(services: Services, work: dict[str, Any]) -> Answer:
     if job.stage == ledger.REFUSED:
         return _failed(job.fault)
     if provider is None or job.submit_run != run:
-        return _reconcile(services, provider, job)
+        return _reconcile(services, job)
     return _submit(services, provider, job)
 
 
@@ -189,14 +189,15 @@ def _move_on(services: Services, job: Job, fault: Fault | None) -> Answer | None
     return _look_again()
 
 
-def _reconcile(services: Services, provider: Provider | None, job: Job) -> Answer:
+def _reconcile(services: Services, job: Job) -> Answer:
     """An earlier run may have POSTed and not lived to write the task down: ask the provider what it has."""
+    provider = services.provider_of(job)
     ready = ledger.reconcile_at(job, _grace(services, provider))
     if services.now() < ready:
         return _wait_until(services, job, ready)
     if job.kind == IMAGES and (arrived := _arrived(services, job)):
         return arrived
-    if provider is None or job.place not in (None, provider.place):
+    if provider is None:
         words = f"It may be at {job.place or job.provider!r}, which is not configured any more. Configure it again."
         return _unaskable(services, job, ProviderError(Fault("provider_error", words)))
     try:

@@ -46,8 +46,8 @@ def download_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     output = job.outputs[work["index"]]
     if output.staged and work["part"] == OUTPUT:
         return staging.arrived(output.staged)
-    provider = services.providers.get(job.provider)
-    if provider is None or job.place not in (None, provider.place):
+    provider = services.provider_of(job)
+    if provider is None:
         words = f"The file is at {job.place or job.provider!r}, which is not configured any more. Configure it again."
         fault = _as_expired(job, services, Fault("provider_error", words))
         return {"fault": fault.to_dict(), "again": False, "retry_after": 0.0}

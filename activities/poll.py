@@ -36,8 +36,8 @@ def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     if job.task_id is None or job.status != model.GENERATING:
         # a run of this step that nobody heard of has forgotten the task; the next one is not held for the job yet
         return _wait(services, job)
-    provider = services.providers.get(job.provider)
-    if provider is None or job.place not in (None, provider.place):
+    provider = services.provider_of(job)
+    if provider is None:
         words = f"The task is at {job.place or job.provider!r}, which is not configured any more. Configure it again."
         return _unclear(services, job, work, ProviderError(Fault("provider_error", words)))
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from reelkeeper.clips.base import Clips
+from reelkeeper.model import Job
 from reelkeeper.providers.base import Provider
 from reelkeeper.records.base import IdempotencyKeys, Jobs, Outcomes, TaskClaims, Watchdog
 from reelkeeper.settings import Settings
@@ -28,6 +29,13 @@ class Services:
     providers: dict[str, Provider]
     settings: Settings
     now: Callable[[], datetime]
+
+    def provider_of(self, job: Job) -> Provider | None:
+        """Who serves the place of the job's task: the provider of its name, or another that is configured there now."""
+        named = self.providers.get(job.provider)
+        if job.place is None or (named and named.place == job.place):
+            return named
+        return next((one for one in self.providers.values() if one.place == job.place), None)
 
     def default_provider(self, kind: str) -> Provider | None:
         return next((provider for provider in self.providers.values() if provider.kind == kind), None)

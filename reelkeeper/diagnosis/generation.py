@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -67,6 +68,8 @@ class Generation:
             what = self._open(provider, task.outputs[0])
         except ProviderError as error:
             return self._failed(name, error)
+        with suppress(ProviderError):  # it has served its purpose; where it cannot be deleted it expires by itself
+            provider.cancel(task.task_id)
         size = f"{request.width}x{request.height}" if request.width else "of the provider's choice"
         length = f", {request.n_seconds} s" if request.n_seconds else ""
         paid = f"one paid generation, {size}{length}, of {self.config.model}"

@@ -105,6 +105,9 @@ class AzureJobs:
         answer, envelope = self._http.exchange(LOOK, self._path("jobs", task_id))
         return self._task(answer, task_id, envelope)
 
+    def cancel(self, task_id: str) -> None:
+        self._http.delete(self._path("jobs", task_id))
+
     def open_output(self, output: Output, offset: int = 0) -> Content:
         return self._http.stream(self._path(output.output_id, "content", "video"), offset)
 

@@ -167,6 +167,12 @@ class Provider(Protocol):
     def look(self, task_id: str) -> Task:
         """The task as it is now. Code ``task_lost`` when the provider says it does not know it."""
 
+    def cancel(self, task_id: str) -> None:
+        """Delete the task and its file; one that runs is stopped where the server can do that. Gone already is as good.
+
+        Raises ProviderError, also where a task that runs cannot be deleted yet. Dialects without tasks do nothing.
+        """
+
     def open_output(self, output: Output, offset: int = 0) -> Content:
         """Open the video of a finished generation, from byte `offset` where the server can."""
 

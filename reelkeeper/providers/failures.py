@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-CREATE, LIST, LOOK, CONTENT, AWAY = "create", "list", "look", "content", "away"
+CREATE, LIST, LOOK, CANCEL, CONTENT, AWAY = "create", "list", "look", "cancel", "content", "away"
 """What we were doing. `AWAY`: fetching content from where the provider sent us, without its credentials."""
 
-EVERY = (CREATE, LIST, LOOK, CONTENT, AWAY)
+EVERY = (CREATE, LIST, LOOK, CANCEL, CONTENT, AWAY)
 REFUSED_PROMPT = r"moderat|policy|filter|safety system"
 REFUSED_CONTENT = r"moderat|content.?policy|policy.?violation|content.?filter|filtered|safety system"
 """A failed task may also tell of a video filter or of a retry policy, so its words are taken more exactly."""

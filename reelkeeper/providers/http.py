@@ -29,7 +29,7 @@ from reelkeeper.providers.answers import (
 )
 from reelkeeper.providers.auth import NoToken, credentials_of
 from reelkeeper.providers.base import ProviderConfig
-from reelkeeper.providers.failures import AWAY, CONTENT, CREATE, code_of_refusal, error_object, message_of
+from reelkeeper.providers.failures import AWAY, CANCEL, CONTENT, CREATE, code_of_refusal, error_object, message_of
 from reelkeeper.providers.outbound import AddressRefused, Outbound
 from reelkeeper.providers.session import Session, in_words, never_sent, origin
 
@@ -97,6 +97,12 @@ class ProviderHttp:
         with Session() as session:
             response = self._at_home(session, "POST", url, deadline=deadline or self.deadline(), **sent)
             return self._read(doing, response, accept, paying=True)
+
+    def delete(self, path: str) -> None:
+        """Delete what is there; that it is gone already is as good. Raises ProviderError."""
+        with self._at_home(self._session, "DELETE", f"{self._config.base_url}{path}") as response:
+            if not 200 <= response.status_code < 300 and response.status_code not in (404, 410):
+                raise self._refusal(response, read_json(response), CANCEL)
 
     @contextmanager
     def create(self, path: str, body: dict[str, Any]) -> Iterator[HttpAnswer]:

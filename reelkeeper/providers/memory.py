@@ -116,6 +116,12 @@ class MemoryProvider:
         silence, self.silence = self.silence, None
         return replace(self._tasks[task_id], retry_after=silence, progress=self.progress)
 
+    def cancel(self, task_id: str) -> None:
+        self._raise_planned("cancel")
+        if task := self._tasks.pop(task_id, None):
+            for output in task.outputs:
+                self.files.pop(output.output_id, None)
+
     def open_output(self, output: Output, offset: int = 0) -> Content:
         self._raise_planned("open_output")
         if output.output_id not in self.files:
@@ -196,6 +202,9 @@ class MemoryImages:
 
     def look(self, task_id: str) -> Task:
         raise refusal("task_lost")
+
+    def cancel(self, task_id: str) -> None:
+        """Nothing to stop."""
 
     def open_output(self, output: Output, offset: int = 0) -> Content:
         self._raise_planned("open_output")

@@ -95,6 +95,9 @@ class OpenAIImages:
     def look(self, task_id: str) -> Task:
         raise self._http.error("task_lost", "Image servers keep nothing that could be looked at.")
 
+    def cancel(self, task_id: str) -> None:
+        """There is nothing to stop: what was asked for is made when anybody knows of it."""
+
     def open_output(self, output: Output, offset: int = 0) -> Content:
         if output.address is None:
             raise self._http.error("content_expired", "The picture came with the answer and is nowhere else.")

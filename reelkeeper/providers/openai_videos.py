@@ -112,6 +112,9 @@ class OpenAIVideos:
         answer, envelope = self._http.exchange(LOOK, path_of("/videos", task_id), accept=_is_ended_task)
         return self._task(answer, task_id, envelope)
 
+    def cancel(self, task_id: str) -> None:
+        self._http.delete(path_of("/videos", task_id))
+
     def open_output(self, output: Output, offset: int = 0) -> Content:
         return self._http.stream(path_of("/videos", output.output_id, "content"), offset, given=_given_address)
 

@@ -12,7 +12,7 @@ from world import START, World
 from reelkeeper import model, policy
 from reelkeeper.errors import Fault
 from reelkeeper.model import Job
-from reelkeeper.providers.memory import refusal
+from reelkeeper.providers.memory import MemoryProvider, refusal
 
 
 def poll_until(world: World, job: Job, work: dict[str, Any], planned: list[str]) -> dict[str, Any]:
@@ -394,3 +394,27 @@ def test_a_fault_that_the_record_can_hold(world: World) -> None:
     fault = world.now_as(job).fault
     assert isinstance(fault, Fault)
     assert fault.provider_message == "cut \ud83d"
+
+
+def test_a_provider_that_got_another_name_is_still_known_by_its_place(world: World) -> None:
+    """The task is where it was made: whoever is configured there now is asked, and hands the file out."""
+    job = world.generating()
+    world.provider.finish(str(job.task_id))
+    elsewhere = MemoryProvider(world.clock.now, "elsewhere")
+    world.services.providers.clear()
+    world.services.providers.update({"sora": elsewhere, "renamed": world.provider})
+    assert world.poll(job)["next"] == "keep"
+    assert "clip" in world.keep(world.now_as(job))
+
+
+def test_a_lost_answer_is_looked_for_where_it_was_posted(world: World) -> None:
+    """Also when the name stands for another place by now: nobody else knows the task, and none is made there."""
+    world.provider.lose_answer = True
+    job = world.record()
+    world.create(job)
+    elsewhere = MemoryProvider(world.clock.now, "elsewhere")
+    world.services.providers.clear()
+    world.services.providers.update({"sora": elsewhere, "renamed": world.provider})
+    world.clock.advance(seconds=60)
+    assert world.create(job) == {"next": "watch"}
+    assert (len(world.provider.submitted), elsewhere.submitted) == (1, [])

@@ -182,6 +182,7 @@ def test_there_is_no_list_to_look_into(place: Any) -> None:
 def test_nothing_is_left_to_look_at(place: Any) -> None:
     """No task can be watched, no preview be had, and an output without an address is nowhere but here."""
     provider = place.provider()
+    provider.cancel("image_1")
     with pytest.raises(ProviderError) as caught:
         provider.look("image_1")
     assert caught.value.fault.code == "task_lost"

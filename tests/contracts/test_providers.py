@@ -244,6 +244,25 @@ def test_an_unknown_task_is_lost(place: Place) -> None:
     assert place.provider.look(kept.task_id).task_id == kept.task_id
 
 
+def test_a_cancelled_task_is_gone_or_goes_on(place: Place) -> None:
+    """Finished ones are deleted everywhere. One that runs is stopped, or the server says that it cannot be, yet."""
+    (output,) = finished(place)
+    done, running = place.provider.submit(place.request), place.provider.submit(place.request)
+    place.finish(done.task_id)
+    place.provider.cancel(done.task_id)
+    assert refused(place.provider.look, done.task_id).fault.code == "task_lost"
+    place.provider.cancel(done.task_id)  # again is as good
+    place.provider.cancel("task_never_made")
+    try:
+        place.provider.cancel(running.task_id)
+    except ProviderError as error:
+        assert error.fault.code in ("provider_error", "invalid_request")
+        assert place.provider.look(running.task_id).state in ("queued", "running")
+    else:
+        assert refused(place.provider.look, running.task_id).fault.code == "task_lost"
+    assert read(place.provider.open_output(output))
+
+
 @pytest.mark.parametrize("code", REFUSED)
 def test_a_refused_create_made_nothing_and_says_so(place: Place, code: str) -> None:
     """A refusal has its code and a known outcome: nothing was paid; the next create works."""

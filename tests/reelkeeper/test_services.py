@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from reelkeeper.providers.azure_jobs import AzureJobs
+from reelkeeper.providers.openai_images import OpenAIImages
 from reelkeeper.providers.openai_videos import OpenAIVideos
 from reelkeeper.services import build_services, utc_now
 from reelkeeper.settings import Settings
@@ -32,11 +33,14 @@ def test_services_are_built_without_a_connection() -> None:
 def test_every_dialect_has_its_adapter() -> None:
     """The first of a kind is the default, whichever dialect it speaks."""
     entry = '[{"name": "wan", "kind": "videos", "dialect": "openai-videos", "base_url": "http://gpu", "model": "w"}]'
-    services = build_services(Settings.from_environment({"AzureWebJobsStorage": STORAGE, "PROVIDERS": entry, **SORA}))
+    env = {"AzureWebJobsStorage": STORAGE, "PROVIDERS": entry, "IMAGE_ENDPOINT": "http://gpu", **SORA}
+    services = build_services(Settings.from_environment(env))
     assert {name: type(provider) for name, provider in services.providers.items()} == {
         "sora": AzureJobs,
+        "image": OpenAIImages,
         "wan": OpenAIVideos,
     }
+    assert services.default_provider("images") is services.providers["image"]
     assert services.default_provider("videos") is services.providers["sora"]
     assert services.providers["wan"].place == "openai-videos http://gpu/v1"
 
