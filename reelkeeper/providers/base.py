@@ -50,11 +50,11 @@ class ProviderConfig:
 
     `create_seconds`: how long a create may take. It must be over, one way or the other, before anybody reconciles it.
     `auth`: ``api-key`` or ``bearer``, the header of the key, which is not sent when it is empty; or ``entra``, a token
-    for `scope` from `credential` (default: DefaultAzureCredential). `sizes`, `seconds`, `max_variants`, `max_prompt`:
-    what it can make, where that differs from its dialect's documentation. `thumbnails`: whether it has preview
-    pictures, for a dialect in which not every server has. `resubmit_unknown`: a create of
-    unknown outcome, which cannot be asked for, is simply made again. `fallback`: the providers that a job goes on to
-    when this one cannot take it. `observe`: told of every exchange, for a diagnosis.
+    for `scope` from `credential` (default: DefaultAzureCredential). `sizes`, `seconds`, `max_variants`, `max_prompt`,
+    `input_image`: what it can make, where that differs from its dialect's documentation. `thumbnails`: whether it has
+    preview pictures, for a dialect in which not every server has. `resubmit_unknown`: a create of unknown outcome,
+    which cannot be asked for, is simply made again. `fallback`: the providers that a job goes on to when this one
+    cannot take it. `observe`: is told of every exchange.
     """
 
     name: str
@@ -75,6 +75,7 @@ class ProviderConfig:
     seconds: tuple[int, ...] | None = None
     max_variants: int | None = None
     max_prompt: int | None = None
+    input_image: bool = True
     thumbnails: bool = False
     resubmit_unknown: bool = False
     fallback: tuple[str, ...] = ()
@@ -103,6 +104,8 @@ class ProviderConfig:
             seconds=self.seconds or documented.seconds,
             variants_by_pixels=((0, self.max_variants),) if self.max_variants else documented.variants_by_pixels,
             max_prompt=self.max_prompt or documented.max_prompt,
+            size_rule=None if self.sizes else documented.size_rule,
+            input_image=documented.input_image and self.input_image,
         )
 
 

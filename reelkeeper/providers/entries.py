@@ -44,6 +44,7 @@ class Entry:
     seconds: tuple[int, ...] | None = None
     max_variants: int | None = None
     max_prompt: int | None = None
+    input_image: bool = True
     fallback: tuple[str, ...] = ()
     terms: Terms = field(default_factory=Terms)
 
@@ -94,8 +95,8 @@ def _check_pairs(where: str, values: dict[str, Any]) -> None:
         raise SettingsError(f"{where}.dialect must be {' or '.join(DIALECTS[kind])} for the kind {kind}.")
     if dialect == OPENAI_VIDEOS and values.get("max_variants", 1) != 1:
         raise SettingsError(f"{where}.max_variants must be 1: a task of the dialect {OPENAI_VIDEOS} has one output.")
-    if kind == IMAGES and "seconds" in values:
-        raise SettingsError(f"{where}.seconds must be left out: images have no length.")
+    if kind == IMAGES and (given := {"seconds", "input_image"} & values.keys()):
+        raise SettingsError(f"{where}.{min(given)} must be left out: it is about videos.")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -171,6 +172,12 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
 def _names(value: Any) -> tuple[str, ...]:
     names = _listed(value)
     if not names or not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in names):
@@ -215,6 +222,7 @@ CHECKS: dict[str, Check] = {
     "seconds": _seconds,
     "max_variants": _whole(1, MOST_VARIANTS),
     "max_prompt": _whole(1, MOST_PROMPT),
+    "input_image": _yes_or_no,
     "fallback": _names,
     "max_running": _whole(1, 10_000),
     "creates_per_minute": _whole(1, 100_000),

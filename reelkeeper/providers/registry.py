@@ -108,6 +108,7 @@ def _configured(env: Mapping[str, str], entry: Entry) -> ProviderConfig:
         seconds=entry.seconds,
         max_variants=entry.max_variants,
         max_prompt=entry.max_prompt,
+        input_image=entry.input_image,
         thumbnails=_has_thumbnails(base_url),
         fallback=entry.fallback,
         terms=entry.terms,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from reelkeeper.errors import SettingsError
 from reelkeeper.model import JobRequest
 from reelkeeper.providers.base import COGNITIVE_SERVICES, ProviderConfig, Terms
+from reelkeeper.providers.openai_images import GPT_IMAGE_2
 from reelkeeper.providers.openai_videos import OTHERS
 from reelkeeper.providers.registry import read_providers
 
@@ -193,6 +195,7 @@ def test_a_gateway_before_azure_may_want_azures_header() -> None:
         ("kind", [], "videos"),
         ("dialect", "openai", "one of azure-jobs, openai-videos"),
         ("dialect", "openai-images", "azure-jobs or openai-videos for the kind videos"),
+        ("input_image", "no", "true or false"),
         ("fallback", [], "names of other providers"),
         ("fallback", "first", "names of other providers"),
         ("fallback", ["first", "first"], "twice"),
@@ -327,3 +330,62 @@ def test_any_entry_is_read_or_refused_by_name(changes: dict[str, Any]) -> None:
         can = config.abilities(OTHERS)
         width, height = can.usual_size((1280, 720))
         assert can.refusals(JobRequest("p", width, height, can.usual_seconds, 1, config.model)) == ()
+
+
+IMAGES = {"name": "flux", "kind": "images", "dialect": "openai-images", "base_url": "https://gpu", "model": "flux-1"}
+
+
+def test_an_image_provider_has_five_times_the_patience() -> None:
+    """Its create is the whole generation."""
+    (one,) = read(IMAGES)
+    assert (one.kind, one.base_url, one.create_seconds, one.grace) == ("images", "https://gpu/v1", 35.0, one.grace)
+    assert one.grace.total_seconds() == pytest.approx(35.0 / 0.6)
+
+
+def test_the_image_settings_make_a_provider() -> None:
+    """As the others do: endpoint in any form, key, model; a lost create is made again only by explicit setting."""
+    settings = {"IMAGE_ENDPOINT": "https://r.openai.azure.com", "IMAGE_API_KEY": SECRET}
+    (image,) = read_providers(settings, create_seconds=7.0)
+    assert (image.name, image.kind, image.dialect, image.model) == ("image", "images", "openai-images", "gpt-image-2")
+    assert (image.base_url, image.api_version, image.auth) == ("https://r.openai.azure.com/openai/v1", "", "api-key")
+    assert image.resubmit_unknown is False
+    (image,) = read_providers(settings | {"IMAGE_RESUBMIT_UNKNOWN": "TRUE", "IMAGE_MODEL": "x"}, create_seconds=7.0)
+    assert (image.resubmit_unknown, image.model) == (True, "x")
+    with pytest.raises(SettingsError, match="IMAGE_RESUBMIT_UNKNOWN must be true or false"):
+        read_providers(settings | {"IMAGE_RESUBMIT_UNKNOWN": "yes"}, create_seconds=7.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dialect": "openai-videos"}, "dialect must be openai-images for the kind images"),
+        ({"seconds": [4]}, "seconds must be left out"),
+        ({"input_image": True}, "input_image must be left out"),
+        ({"kind": "videos"}, "dialect must be azure-jobs or openai-videos for the kind videos"),
+    ],
+)
+def test_what_does_not_go_together_is_told(changes: dict[str, Any], words: str) -> None:
+    """Each field may be right by itself."""
+    assert words in refusal(IMAGES | changes)
+
+
+def test_fallbacks_are_of_the_same_kind() -> None:
+    """In any order, and to any depth; an image provider cannot take a video over."""
+    second = ENTRY | {"name": "second", "fallback": ["first"]}
+    first, other = read(ENTRY | {"name": "first", "fallback": ["second"]}, second)
+    assert (first.fallback, other.fallback) == (("second",), ("first",))
+    assert "of the kind videos" in refusal(ENTRY | {"fallback": ["flux"]}, IMAGES)
+
+
+def test_configured_sizes_are_all_there_are() -> None:
+    """Where the operator lists them, the model's rule for other sizes does not count."""
+    (one,) = read(IMAGES | {"model": "gpt-image-2", "sizes": ["1024x1024"]})
+    can = one.abilities(GPT_IMAGE_2)
+    assert (can.offers(1024, 1024), can.offers(1600, 912)) == (True, False)
+
+
+def test_a_text_only_model_takes_no_picture() -> None:
+    """The operator knows; the dialect would."""
+    taking, refusing = read(ENTRY, ENTRY | {"name": "text", "input_image": False})
+    can = replace(OTHERS, input_image=True)
+    assert (taking.abilities(can).input_image, refusing.abilities(can).input_image) == (True, False)
