@@ -24,6 +24,7 @@ from emulator.ports import any_free
 from emulator.toolchain import WINDOWS, fault_of
 
 ROOT = Path(__file__).parents[2]
+CONSTRAINTS = Path(__file__).with_name("litellm-constraints.txt")
 VERSION = "1.106.2"
 INSTALL_SECONDS = 480.0
 START_SECONDS = 90.0
@@ -49,17 +50,9 @@ def installed(root: Path = ROOT) -> Path:
             return python
         shutil.rmtree(folder, ignore_errors=True)
         _run([sys.executable, "-m", "venv", folder], deadline)
-        pip: list[str | Path] = [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--retries",
-            "2",
-        ]
-        _run([*pip, "--only-binary", ":all:", f"litellm[proxy]=={VERSION}"], deadline)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2"]
+        seen: list[str | Path] = ["-c", CONSTRAINTS] if sys.version_info >= (3, 11) else []
+        _run([*pip, *seen, "--only-binary", ":all:", f"litellm[proxy]=={VERSION}"], deadline)
         complete.touch()
     return python
 
