@@ -55,7 +55,8 @@ def parse_endpoint(text: str, dialect: str = AZURE_JOBS) -> tuple[str, str]:
         ip_version = ip_address(parts.hostname or "").version if ":" in (parts.hostname or "") else 0
     except ValueError:
         parts, ip_version = urlsplit(""), 0
-    if parts.scheme not in ("https", "http") or not (ip_version or _NAME.fullmatch(parts.hostname or "")):
+    bracketed = "[" in parts.netloc and not ip_version  # older versions of Python take any name in brackets
+    if parts.scheme not in ("https", "http") or bracketed or not (ip_version or _NAME.fullmatch(parts.hostname or "")):
         raise ValueError("is no URL: it must start with https:// and name the resource's host.")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password; give the key in its own setting.")
