@@ -1,21 +1,29 @@
 """Every call that leaves the app in the life of a job: the points before and after each are what the matrix is made of.
 
 The job has one video of three blocks, which arrive in five pieces, and a thumbnail; its task still runs at the first
-poll and is done at a later one. A test compares the table with what a job really passes.
+poll and is done at a later one. The other job has two images of two blocks each, which come with the answer of its
+create. A test compares the tables with what a job really passes.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Collection
 
-BLOCK_BYTES = 64 * 1024
+from wishes import IMAGE, PICTURED, VIDEO
+
+BLOCK_BYTES = 32 * 1024
 VIDEO_BYTES = 5 * BLOCK_BYTES // 2
 
 Run = tuple[str, str]
 """A function, and the calls of one run of it in order."""
 
+ANY_NAME = "clips.find clips.find clips.find"
+"""A picture's name tells its type, which is not known before."""
+
 LIFE: tuple[Run, ...] = (
-    ("generate", "idempotency.claim jobs.get watchdog.watch jobs.insert client.start_new"),
+    ("generate_videos", "idempotency.claim jobs.get watchdog.watch jobs.insert client.start_new"),
     (
         "create",
         "jobs.get watchdog.watch jobs.get jobs.save provider.submit jobs.get jobs.save claims.claim jobs.get jobs.save",
@@ -24,14 +32,45 @@ LIFE: tuple[Run, ...] = (
     ("poll", "jobs.get provider.look jobs.get jobs.save"),
     (
         "download",
-        "jobs.get clips.find watchdog.watch clips.staged provider.open_output content.chunk content.chunk clips.stage "
+        "jobs.get watchdog.watch clips.find clips.staged provider.open_output content.chunk content.chunk clips.stage "
         "content.chunk content.chunk clips.stage content.chunk content.chunk clips.stage",
     ),
     ("store", "jobs.get clips.find clips.staged clips.commit"),
-    ("download", "jobs.get clips.find watchdog.watch provider.open_thumbnail content.chunk content.chunk clips.stage"),
-    ("store", "jobs.get clips.find clips.staged clips.commit"),
+    (
+        "download",
+        f"jobs.get watchdog.watch {ANY_NAME} provider.open_thumbnail content.chunk content.chunk clips.stage",
+    ),
+    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit"),
     ("settle", "jobs.get jobs.save outcomes.note watchdog.unwatch"),
 )
+
+ARRIVES = "clips.stage clips.stage clips.stage"
+"""An image: its two blocks, and the mark that it is whole. It happens inside `provider.submit`."""
+
+IMAGE_LIFE: tuple[Run, ...] = (
+    ("generate_images", "idempotency.claim jobs.get watchdog.watch jobs.insert client.start_new"),
+    (
+        "create",
+        f"jobs.get watchdog.watch jobs.get jobs.save watchdog.watch provider.submit {ARRIVES} {ARRIVES} "
+        "jobs.get jobs.save claims.claim jobs.get jobs.save",
+    ),
+    ("download", f"jobs.get watchdog.watch {ANY_NAME} clips.staged"),
+    ("download", f"jobs.get watchdog.watch {ANY_NAME} clips.staged"),
+    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit"),
+    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit"),
+    ("settle", "jobs.get jobs.save outcomes.note watchdog.unwatch"),
+)
+
+PICTURE: tuple[Run, ...] = (("generate_videos", "idempotency.get clips.put"), ("create", "clips.read"))
+"""What a job whose video starts from a picture does besides."""
+
+LIVES = {VIDEO: LIFE, IMAGE: IMAGE_LIFE, PICTURED: (*LIFE, *PICTURE)}
+
+UNDECIDED = (
+    "create jobs.save:after#1", "create watchdog.watch:before#2", "create watchdog.watch:after#2",
+    "create provider.submit:before#1",
+)  # fmt: skip
+"""Where an image job says that it may have been submitted, and has not been."""
 
 DUE: Run = ("sweep", "watchdog.due")
 ORPHAN: Run = ("sweep", "jobs.get client.get_status watchdog.watch client.start_new")
@@ -46,10 +85,22 @@ def count_calls(*runs: Run) -> Counter[str]:
     return Counter(f"{step} {door}" for step, doors in runs for door in doors.split())
 
 
-def points(*runs: Run, skip: str = "") -> list[str]:
-    """``create jobs.get:before#2`` and ``...:after#2``, in order; without the calls of the door and method `skip`."""
+def points(*runs: Run, skip: Collection[str] = ()) -> list[str]:
+    """``create jobs.get:before#2`` and ``...:after#2``, in order; without the calls of doors and methods in `skip`."""
     found, counts = [], Counter[str]()
-    for call in (f"{step} {door}" for step, doors in runs for door in doors.split() if door != skip):
+    for call in (f"{step} {door}" for step, doors in runs for door in doors.split() if door not in skip):
         counts[call] += 1
         found += [f"{call}:{side}#{counts[call]}" for side in ("before", "after")]
     return found
+
+
+def images_whole(point: str) -> int:
+    """How many of the two images are in storage for good when an image job is killed at this point of its life.
+
+    Before the POST is begun, and so made later on, and after it: both.
+    """
+    if point in UNDECIDED:
+        return 0
+    if stage := re.fullmatch(r"create clips\.stage:(before|after)#(\d+)", point):
+        return (int(stage[2]) - (stage[1] == "before")) // len(ARRIVES.split())
+    return 2

@@ -1,51 +1,75 @@
 """Random kills: jobs come in all the time, the app dies again and again at random points or moments, nothing is lost.
 
 Half of the lives end at a point drawn by the kill switch, half at a moment drawn here (so also inside the host, between
-an activity's return and its history). On the way, some answers of the provider are lost, too.
+an activity's return and its history). On the way, some answers of the provider are lost, too. Some of the jobs are
+images: what had not arrived whole when the app died under their create is lost with the answer, and by design nothing
+is paid for again; they complete with what had, or are parked.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from points import BLOCK_BYTES, VIDEO_BYTES
+from points import ARRIVES, BLOCK_BYTES, VIDEO_BYTES
 from rig import Rig
+from wishes import IMAGE, VIDEO
 
-AT_ONCE = 6
+AT_ONCE = {VIDEO: 6, IMAGE: 4}
 LIVES = (0.1, 1.2)
 """Seconds that the app serves before it is killed at a moment."""
 
 POINTS_PER_LIFE = 60
-BLOCKS_PER_OUTPUT = 4
+BLOCKS_PER_VIDEO = 4
 """Three of the video, one of the thumbnail."""
+
+STAGED_PER_IMAGE = len(ARRIVES.split())
+"""Two blocks and a mark."""
 
 FINISH_SECONDS = 120.0
 
 MISHAPS = (("create", "drop_answer"), ("create", "drop_before"), ("get", "server_error"), ("content", "truncate"))
-"""What befalls every other job at the provider: an answer lost after or before it took effect, a 500, a cut."""
+"""What befalls every other video at the provider: an answer lost after or before it took effect, a 500, a cut."""
+
+IMAGE_MISHAPS = (("create", "drop_answer"), ("create", "drop_before"), ("create", "server_error"))
+"""And every fourth job for images."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What `python tests/faults/run.py` prints. `counted`: jobs in the count of the completed."""
+    """What `python tests/faults/run.py` prints.
+
+    `outputs`: of videos all that were asked for, of images those that were whole in storage. `parked`: image jobs of
+    which nothing was; `unpaid`: those of them that the provider never accepted. `counted`: in the count of the
+    completed.
+    """
 
     kills: int
     jobs: int
+    images: int
     creates: int
     duplicates: int
     outputs: int
     lost: int
+    parked: int
+    unpaid: int
     counted: int
     blocks_again: int
     seconds: float
     wrong: dict[str, list[str]]
 
+    @property
+    def kept(self) -> bool:
+        """Whether it is what is promised."""
+        paid_once = self.creates + self.unpaid == self.jobs and not self.duplicates
+        return not self.wrong and paid_once and not self.lost and self.counted + self.parked == self.jobs
+
 
 def random_rig(folder: Path, connection_string: str) -> Rig:
-    provider = {"media_bytes": VIDEO_BYTES, "generation_seconds": 1.0}
+    provider = {"media_bytes": VIDEO_BYTES, "generation_seconds": 1.0, "image_seconds": 0.1}
     return Rig(folder, connection_string, provider=provider, FAULTS_BLOCK_BYTES=str(BLOCK_BYTES))
 
 
@@ -70,29 +94,46 @@ def run_random(rig: Rig, kills: int, seed: int) -> Tally:
 def _keep_busy(rig: Rig, chance: random.Random) -> None:
     """Every client without an answer asks again; new ones come while there is room."""
     rig.submit_unanswered()
-    free = AT_ONCE - len(rig.unfinished())
-    number = len(rig.wishes)
-    for wish in rig.wish([f"random-{number + one:04d}" for one in range(free)], variants=chance.randint(1, 2)):
-        if chance.random() < 0.5:
-            op, kind = chance.choice(MISHAPS)
-            rig.simulator.fault(op, kind, match={"prompt": wish.prompt})
+    busy = Counter(rig.wishes[owner].what for owner in rig.unfinished())
+    for what, most in AT_ONCE.items():
+        number, variants = len(rig.wishes), chance.randint(1, 2)
+        owners = [f"random-{number + one:04d}" for one in range(most - busy[what])]
+        for wish in rig.wish(owners, variants, what):
+            mishaps, often = (IMAGE_MISHAPS, 0.25) if what == IMAGE else (MISHAPS, 0.5)
+            if chance.random() < often:
+                op, kind = chance.choice(mishaps)
+                rig.simulator.fault(op, kind, match={"prompt": wish.prompt})
 
 
 def _tally(rig: Rig, seconds: float) -> Tally:
-    creates = rig.simulator.stats()["accepted_by_prompt"]
-    wrong = {owner: problems for owner, problems in rig.check_all().items() if problems}
-    outputs = sum(wish.variants for wish in rig.wishes.values())
-    kept = sum(len(job.clips) for wish in rig.wishes.values() if (job := rig.find(wish)))
-    staged = sum(point.startswith("download clips.stage:before") for _, point in rig.app.lines("passed.log"))
+    made = rig.simulator.stats()["accepted_by_prompt"]
+    passed = Counter((owner, point.partition("#")[0]) for owner, point in rig.app.lines("passed.log"))
+    images = {owner: wish for owner, wish in rig.wishes.items() if wish.what == IMAGE}
+    whole = {owner: passed[owner, "create clips.stage:after"] // STAGED_PER_IMAGE for owner in images}
+    for owner, wish in images.items():
+        # a kill at a moment may strike when the storage has a mark and nobody has noted it
+        most = min(whole[owner] + 1, wish.variants)
+        wish.kept, wish.creates = range(whole[owner], most + 1), (1,) if whole[owner] else (0, 1)
+    wrong = rig.check_all()
+    troubled = {call["prompt"] for call in rig.simulator.requests("create") if call["fault"]}
+    for owner in rig.parked():
+        if passed[owner, "create provider.submit:after"] and images[owner].prompt not in troubled:
+            wrong[owner].append("it is parked, and nothing happened to its create")
+    videos = sum(wish.variants for wish in rig.wishes.values() if wish.what != IMAGE)
+    kept = {owner: len(job.clips) if (job := rig.find(wish)) else 0 for owner, wish in rig.wishes.items()}
     return Tally(
         kills=rig.app.kills,
         jobs=len(rig.wishes),
-        creates=sum(creates.values()),
-        duplicates=sum(number - 1 for number in creates.values()),
-        outputs=outputs,
-        lost=outputs - kept,
+        images=len(images),
+        creates=sum(made.values()),
+        duplicates=sum(number - 1 for number in made.values()),
+        outputs=videos + sum(whole.values()),
+        lost=sum(max(0, whole.get(owner, wish.variants) - kept[owner]) for owner, wish in rig.wishes.items()),
+        parked=len(rig.parked()),
+        unpaid=sum(wish.prompt not in made for wish in rig.wishes.values()),
         counted=rig.noted(),
-        blocks_again=staged - outputs * BLOCKS_PER_OUTPUT,
+        blocks_again=sum(count for (_, call), count in passed.items() if call == "download clips.stage:before")
+        - videos * BLOCKS_PER_VIDEO,
         seconds=seconds,
-        wrong=wrong,
+        wrong={owner: problems for owner, problems in wrong.items() if problems},
     )

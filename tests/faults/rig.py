@@ -2,7 +2,7 @@
 
 1. `App` runs `python -m emulator.functions` on the harness app in `app/`: start, kill, release, stop.
 2. `Rig` holds one data folder with its app, provider and orders; it submits jobs as a stubborn client would.
-3. `Rig.verdicts` says of every job what is wrong with it, after comparing record, provider and storage.
+3. `Rig.check_all` says of every job what is wrong with it, after comparing record, provider and storage.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import requests
+from wishes import IMAGE, PICTURED, VIDEO, Submission
 
 from emulator.sora.simulator import Simulator
 from reelkeeper.model import Job
@@ -34,6 +34,8 @@ from reelkeeper.storage import StorageConnection
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent / "app"
 KEY = "a-key"
+IMAGE_MODEL = "gpt-image-1.5"
+PARKED = "submit_unknown"
 FAR = datetime(2999, 1, 1, tzinfo=timezone.utc)
 Orders = Mapping[str, str]
 
@@ -136,17 +138,6 @@ class App:
         return code
 
 
-@dataclass
-class Submission:
-    """A client's wish for one video. `job_id` is known once any answer arrived."""
-
-    owner: str
-    prompt: str
-    variants: int = 1
-    job_id: str = ""
-    post: Future[None] | None = None
-
-
 class Rig:
     """App, provider and storage. `environment` are further settings of the app, `provider` of the simulator."""
 
@@ -166,10 +157,13 @@ class Rig:
             "AzureWebJobsStorage": connection_string,
             "AZURE_SORA_ENDPOINT": self.simulator.url,
             "AZURE_API_KEY": KEY,
+            "IMAGE_ENDPOINT": self.simulator.url,
+            "IMAGE_API_KEY": KEY,
+            "IMAGE_MODEL": IMAGE_MODEL,
             "MEDIA_CONTAINER": f"faults-{os.getpid()}",
             "SWEEP_SCHEDULE": "* * * * * *",
             "SUBMIT_GRACE_SECONDS": "3",
-            "PYTHON_THREADPOOL_THREAD_COUNT": "128",
+            "PYTHON_THREADPOOL_THREAD_COUNT": "512",
         }
         self.app = App(folder / "app", {**settings, **environment})
         self.wishes: dict[str, Submission] = {}
@@ -186,8 +180,8 @@ class Rig:
         self._clients.shutdown()
         self._tables.close()
 
-    def wish(self, owners: Iterable[str], variants: int = 1) -> list[Submission]:
-        made = [Submission(owner, f"a boat for {owner}", variants) for owner in owners]
+    def wish(self, owners: Iterable[str], variants: int = 1, what: str = VIDEO) -> list[Submission]:
+        made = [Submission(owner, f"a boat for {owner}", what, variants) for owner in owners]
         self.wishes.update({one.owner: one for one in made})
         return made
 
@@ -200,18 +194,18 @@ class Rig:
         return posts
 
     def _post(self, wish: Submission) -> None:
-        body = {"prompt": wish.prompt, "width": 480, "height": 480, "n_seconds": 1, "n_variants": wish.variants}
-        headers = {"Idempotency-Key": "once", "X-User-Id": wish.owner}
+        url, headers = f"{self.app.url}/api/{wish.kind}/generate", {"Idempotency-Key": "once", "X-User-Id": wish.owner}
         with suppress(requests.RequestException):
-            answer = requests.post(f"{self.app.url}/api/videos/generate", json=body, headers=headers, timeout=60)
+            answer = requests.post(url, json=wish.body(), headers=headers, timeout=60)
             if answer.ok:
                 wish.job_id = answer.json()["job_id"]
 
     def _jobs(self, wish: Submission) -> list[Job]:
-        return self._tables.jobs.page(wish.owner, "videos", limit=100)[0]
+        return self._tables.jobs.page(wish.owner, wish.kind, limit=100)[0]
 
-    def unwatched(self) -> bool:
-        return not self._tables.watchdog.due(FAR, 10_000)
+    def watched(self) -> set[str]:
+        """Owners whose job the sweep still looks after."""
+        return {row.owner for row in self._tables.watchdog.due(FAR, 10_000)}
 
     def kill(self) -> None:
         """Kill the app; on return its clients know that they get no answer."""
@@ -241,15 +235,31 @@ class Rig:
         return self.app.durable("POST", f"orchestrators/render/{job.job_id}{suffix}", work) is not None
 
     def unfinished(self) -> list[str]:
-        """Owners whose job is not completed."""
-        for wish in self.wishes.values():
-            if wish.owner not in self._completed and (job := self.find(wish)) and job.status == "completed":
-                self._completed.add(wish.owner)
-        return [owner for owner in self.wishes if owner not in self._completed]
+        """Owners whose job is neither completed nor parked."""
+        open_ones = self._by_status()
+        return [owner for status, owners in open_ones.items() if status != PARKED for owner in owners]
+
+    def parked(self) -> list[str]:
+        """Owners of jobs that nobody can tell whether they are paid for."""
+        return self._by_status()[PARKED]
+
+    def _by_status(self) -> defaultdict[str, list[str]]:
+        """The owners of all jobs but the completed ones; of images alone may be parked."""
+        found = defaultdict[str, list[str]](list)
+        for owner, wish in self.wishes.items():
+            if owner in self._completed:
+                continue
+            job = self.find(wish)
+            if job and job.status == "completed":
+                self._completed.add(owner)
+            else:
+                found[job.status if job and (job.status != PARKED or wish.what == IMAGE) else ""].append(owner)
+        return found
 
     def settled(self) -> bool:
-        """Whether all jobs are completed and their watchdog rows gone."""
-        return self.unwatched() and not self.unfinished()
+        """Whether all jobs are completed and their watchdog rows gone, or parked."""
+        left = self._by_status()
+        return left.keys() <= {PARKED} and self.watched() == set(left[PARKED])
 
     def complete(self, seconds: float) -> bool:
         """Wait until all is settled; whether it was in time.
@@ -277,18 +287,22 @@ class Rig:
         return sum(self._tables.outcomes.counts(day).get("completed", 0) for day in days)
 
     def check_all(self) -> dict[str, list[str]]:
-        """Owner -> what is wrong with a job that should be completed by now; [] when nothing is."""
-        rows = {row.owner for row in self._tables.watchdog.due(FAR, 10_000)}
-        made = self.simulator.stats()["accepted_by_prompt"]
-        asked = Counter(wish.prompt for wish in self.wishes.values())
+        """Owner -> what is wrong with a job that should be at its end by now; [] when nothing is."""
+        watched, parked = self.watched(), set(self.parked())
+        accepted = self.simulator.stats()["accepted_by_prompt"]
+        least, most = Counter[str](), Counter[str]()
+        for wish in self.wishes.values():
+            least[wish.prompt] += min(wish.creates)
+            most[wish.prompt] += max(wish.creates)
         tasks = Counter(job.task_id for wish in self.wishes.values() if (job := self.find(wish)))
         checks = {owner: self._clients.submit(self._check, wish, tasks) for owner, wish in self.wishes.items()}
         wrong = {owner: check.result() for owner, check in checks.items()}
         for owner, wish in self.wishes.items():
-            if made.get(wish.prompt, 0) != asked[wish.prompt]:
-                wrong[owner].append(f"{made.get(wish.prompt, 0)} creates were accepted, not {asked[wish.prompt]}")
-            if owner in rows:
-                wrong[owner].append("its watchdog row is still there")
+            low, made, high = least[wish.prompt], accepted.get(wish.prompt, 0), most[wish.prompt]
+            if not low <= made <= high:
+                wrong[owner].append(f"{made} creates were accepted, not {low} to {high}")
+            if (owner in watched) != (owner in parked):
+                wrong[owner].append("its watchdog row is still there" if owner in watched else "nobody watches it")
         return wrong
 
     def _check(self, wish: Submission, tasks: Counter[str | None]) -> list[str]:
@@ -299,23 +313,42 @@ class Rig:
         job = jobs[0]
         if job.task_id and tasks[job.task_id] > 1:
             wrong.append(f"another job has its task {job.task_id}, too")
+        if job.status == PARKED and 0 in wish.may_keep:
+            return wrong
         if job.status != "completed":
             return [*wrong, f"it is {job.status}: {job.fault}"]
-        url = f"{self.app.url}/api/videos/{job.job_id}/result"
-        videos = requests.get(url, headers={"X-User-Id": wish.owner}, timeout=30).json()["videos"]
-        if len(videos) != wish.variants or [one["output_id"] for one in videos] != [
+        url = f"{self.app.url}/api/{wish.kind}/{job.job_id}/result"
+        result = requests.get(url, headers={"X-User-Id": wish.owner}, timeout=30).json()
+        kept = result[wish.kind]
+        if len(kept) not in wish.may_keep or [one["output_id"] for one in kept] != [
             one.output_id for one in job.outputs
         ]:
-            wrong.append(f"{len(videos)} of {wish.variants} outputs are kept")
-        return wrong + [problem for video in videos for problem in self._check_files(video)]
+            wrong.append(f"{len(kept)} of {wish.variants} outputs are kept")
+        if result["warning"] != wish.warning(len(kept)):
+            wrong.append(f"{len(kept)} of {wish.variants} outputs are kept, and the warning is {result['warning']!r}")
+        check = self._check_picture if wish.what == IMAGE else self._check_files
+        return wrong + [problem for one in kept for problem in check(wish, one)]
 
-    def _check_files(self, video: Mapping[str, Any]) -> list[str]:
+    def _check_files(self, wish: Submission, video: Mapping[str, Any]) -> list[str]:
         wrong, source = [], self.source(video["output_id"])
+        pictured = [bool(task["extra"].get("inpaint_items")) for task in self._tasks_of(wish)]
+        if wish.what == PICTURED and not any(pictured):
+            wrong.append("no task of it was given the picture that it starts from")
         if sha256(video["file_url"]) != sha256(f"{source}/video"):
             wrong.append(f"video {video['output_id']} has the wrong bytes")
         if video["thumbnail_url"] is None or sha256(video["thumbnail_url"]) != sha256(f"{source}/thumbnail"):
             wrong.append(f"the thumbnail of {video['output_id']} is missing or has the wrong bytes")
         return wrong
+
+    def _check_picture(self, wish: Submission, picture: Mapping[str, Any]) -> list[str]:
+        """Its bytes are those of one of the job's tasks, at its place in the answer."""
+        place = int(picture["output_id"].rpartition("_")[2])
+        made = [task["outputs"][place] for task in self._tasks_of(wish)]
+        sources = {sha256(f"{self.simulator.url}/_cdn/openai-images/{one}.jpg") for one in made}
+        return [] if sha256(picture["file_url"]) in sources else [f"picture {place} has the wrong bytes"]
+
+    def _tasks_of(self, wish: Submission) -> list[dict[str, Any]]:
+        return [task for task in self.simulator.tasks() if task["prompt"] == wish.prompt]
 
     def source(self, output_id: str) -> str:
         """Where the provider has an output's files."""

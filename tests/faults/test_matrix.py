@@ -10,22 +10,31 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from matrix import STRIKES, Findings, matrix_rig, run_matrix, run_sweep_matrix
-from points import DUE, LEFTOVER, LIFE, ORPHAN, count_calls, points
+from matrix import Findings, label, matrix_rig, run_matrix, run_sweep_matrix
+from points import DUE, IMAGE_LIFE, LEFTOVER, LIFE, LIVES, ORPHAN, PICTURE, count_calls, points
 from rig import until
+from wishes import IMAGE, PICTURED, VIDEO
 
-READ = "jobs.get"
-"""Stopping before or after a read of the record is stopping after or before what stands beside it: standalone only."""
+READS = ("jobs.get", "clips.find")
+"""Stopping before or after a look at what is there is stopping beside what comes before or after: standalone only."""
 
 AS_TIME_GOES_BY = r"^poll|watchdog\.watch$"
 """What a job does the more often the longer it takes."""
 
 WRITES = r"(save|submit|claims\.claim|stage|commit|note|unwatch):after"
-KILLED = points(*LIFE, skip=READ)
-HUB_LOST = KILLED[::2]
-OVERTAKEN = [point for point in KILLED if re.search(WRITES, point)]
-AT = {"killed": KILLED, "lost": HUB_LOST, "overtaken": OVERTAKEN}
-SWEEP = [point for run in (DUE, ORPHAN, LEFTOVER) for point in points(run, skip=READ)]
+VIDEOS, IMAGES, PICTURES = (points(*life, skip=READS) for life in (LIFE, IMAGE_LIFE, PICTURE))
+AT = {
+    "killed": {VIDEO: VIDEOS, IMAGE: IMAGES, PICTURED: PICTURES},
+    "lost": {VIDEO: VIDEOS[::2], IMAGE: [point for point in IMAGES if point.startswith("create")][::2]},
+    "overtaken": {
+        VIDEO: [point for point in VIDEOS if re.search(WRITES, point)],
+        IMAGE: [point for point in IMAGES if re.search(rf"create .*({WRITES}|submit:before)", point)],
+    },
+}
+KILLED, HUB_LOST, OVERTAKEN = (
+    [label(what, point) for what, where in at.items() for point in where] for at in AT.values()
+)
+SWEEP = [point for run in (DUE, ORPHAN, LEFTOVER) for point in points(run, skip=READS)]
 Results = Callable[[str], Findings]
 
 pytestmark = pytest.mark.slow
@@ -38,8 +47,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, faults_storage: str) -> Re
     def run(kind: str) -> Findings:
         with matrix_rig(tmp_path_factory.mktemp(kind), faults_storage) as rig:
             if kind == "sweep":
-                return run_sweep_matrix(rig, kind, skip=READ)
-            return run_matrix(rig, AT[kind], STRIKES[kind], kind)
+                return run_sweep_matrix(rig, kind, skip=READS)
+            return run_matrix(rig, AT[kind], kind)
 
     @cache
     def once(kind: str) -> Future[Findings]:
@@ -50,26 +59,26 @@ def results(tmp_path_factory: pytest.TempPathFactory, faults_storage: str) -> Re
     return lambda kind: once(kind).result()
 
 
-def test_the_table_names_every_call_of_a_job(tmp_path: Path, faults_storage: str) -> None:
-    """An undisturbed job makes exactly the calls of the table; a new one belongs there, and so into the matrix."""
+def test_the_tables_name_every_call_of_a_job(tmp_path: Path, faults_storage: str) -> None:
+    """Undisturbed jobs make exactly the calls of the tables; a new one belongs there, and so into the matrix."""
+    made: dict[str, Counter[str]] = {what: Counter() for what in LIVES}
     with matrix_rig(tmp_path, faults_storage) as rig:
         rig.app.start()
-        (wish,) = rig.wish(["undisturbed"])
-        rig.submit([wish])
-        assert until(lambda: bool(rig.polled()), 30)
+        wishes = [rig.wish([what], variants=2 if what == IMAGE else 1, what=what)[0] for what in LIVES]
+        rig.submit(wishes)
+        assert until(lambda: {VIDEO, PICTURED} <= rig.polled(), 30)
         rig.finish_tasks()
         assert rig.complete(30)
-        assert rig.check_all() == {"undisturbed": []}
-        made = Counter(
-            point.partition(":")[0]
-            for owner, point in rig.app.lines("passed.log")
-            if owner == "undisturbed" and ":before" in point and not point.startswith("sweep")
-        )
-    table = count_calls(*LIFE)
-    assert made.keys() == table.keys()
-    steady = [call for call in table if not re.search(AS_TIME_GOES_BY, call)]
-    assert {call: made[call] for call in steady} == {call: table[call] for call in steady}
-    assert made >= table
+        assert rig.check_all() == {what: [] for what in LIVES}
+        for owner, point in rig.app.lines("passed.log"):
+            if owner in made and ":before" in point and not point.startswith("sweep"):
+                made[owner][point.partition(":")[0]] += 1
+    for what, life in LIVES.items():
+        table = count_calls(*life)
+        assert made[what].keys() == table.keys()
+        steady = [call for call in table if not re.search(AS_TIME_GOES_BY, call)]
+        assert {call: made[what][call] for call in steady} == {call: table[call] for call in steady}
+        assert made[what] >= table
 
 
 @pytest.mark.parametrize("point", KILLED)

@@ -18,8 +18,8 @@ from reelkeeper.clips.memory import MemoryClips
 @pytest.mark.slow
 def test_racing_sweeps_are_harmless(tmp_path: Path, faults_storage: str) -> None:
     """Sweeps that hang at every point over every kind of row, and wake up when others did the work, do no harm."""
-    orphans = {f"orphan-{number}": point for number, point in enumerate(points(ORPHAN, skip="jobs.get"))}
-    leftovers = {f"leftover-{number}": point for number, point in enumerate(points(LEFTOVER, skip="jobs.get"))}
+    orphans = {f"orphan-{number}": point for number, point in enumerate(points(ORPHAN, skip=["jobs.get"]))}
+    leftovers = {f"leftover-{number}": point for number, point in enumerate(points(LEFTOVER, skip=["jobs.get"]))}
     orders = orphans | leftovers
     with matrix_rig(tmp_path, faults_storage) as rig:
         make_orphans(rig, orphans, leftovers)
