@@ -16,6 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 
+MOST_WORKERS = 4
+"""Processes that share the whole test suite, file by file. Each has storage and services of its own."""
+
 EXAMPLES = """\
 examples:
   python3 dev.py demo                          a prompt becomes a video in out/, with everything emulated
@@ -117,7 +120,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--json", action="store_true", help="the report as JSON: {ok, checks: [{name, ok, detail, fix}]}"
     )
 
-    commands.add_parser("test", help="every test; arguments go to pytest", usage="dev.py test [pytest arguments]")
+    commands.add_parser(
+        "test", help="every test, on all cores; arguments go to pytest", usage="dev.py test [pytest arguments]"
+    )
 
     check = commands.add_parser("check", help="format, lint, types, layout")
     check.add_argument("--fix", action="store_true", help="format and repair what can be repaired first")
@@ -156,6 +161,7 @@ def run_tests(arguments: list[str]) -> int:
 
     python = toolchain.prepare(ROOT).python
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches pytest itself, which ends its fixtures in order
+    arguments = arguments or ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadfile"]
     return subprocess.run([str(python), "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
 
 

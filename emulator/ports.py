@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import sys
+
+QUIET = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
@@ -28,7 +31,13 @@ def preferred(port: int) -> int:
 
 
 def any_free() -> int:
-    """Return a port that is free now, for programs that cannot choose one themselves."""
+    """Return a port that is free now, for programs that cannot choose one themselves, or need the same one again.
+
+    Not one of those that systems give to outgoing connections, as long as there is another: it would soon be taken.
+    """
+    for port in random.sample(QUIET, 50):
+        if is_free(port):
+            return port
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -150,11 +150,28 @@ class Stack:
         self._children.append(self.azurite.launch())
         simulator = None
         if self._options.simulator and not self.provider:
-            command = ["--port", str(self._prefer(SIMULATOR_PORT)), "--data", str(self.data / "sora")]
+            command = ["--port", str(self._simulator_port()), "--data", str(self.data / "sora")]
             simulator = self._python_child("simulator", "emulator.sora", [*command, "--api-key", SIMULATOR_KEY])
         self.azurite.await_ready(self.stop_asked)
         if simulator:
             self.simulator = simulator.wait_for(READY, START_SECONDS, self.stop_asked)[1]
+
+    def _simulator_port(self) -> int:
+        """Return the port of the last run on this data, by which unfinished jobs know where their tasks are."""
+        memory = self.data / "simulator-port"
+        with suppress(OSError, ValueError):
+            port = int(memory.read_text())
+            if ports.is_free(port):
+                return port
+            print(
+                f"The simulator's port {port} of the last run is taken, so it gets another one. Jobs that were "
+                f"unfinished then go on when it is started on {port} again.",
+                file=sys.stderr,
+            )
+            return ports.any_free()
+        port = self._prefer(SIMULATOR_PORT) or ports.any_free()
+        memory.write_text(str(port))
+        return port
 
     def _python_child(self, name: str, module: str, arguments: list[str], env: Mapping[str, str] = os.environ) -> Child:
         child = Child(

@@ -101,6 +101,31 @@ def test_stacks_run_side_by_side_but_not_on_one_folder(tree: Any) -> None:
     assert first.end() == second.end() == 0
 
 
+def test_the_simulator_comes_back_where_its_tasks_are_known(tree: Any) -> None:
+    """On the same data it has the same port, also beside another stack; a port that is taken meanwhile is told."""
+    other = tree.up("--data", str(tree.root / "other"))
+    other.ready()
+    urls = []
+    for _ in range(2):
+        one = tree.up()
+        one.ready()
+        urls.append(tree.read("up.json")["simulator"])
+        assert one.end() == 0
+    assert urls[0] == urls[1] != tree.read(tree.root / "other" / "up.json")["simulator"]
+    assert other.end() == 0
+
+    with socket.create_server(("127.0.0.1", port := int(urls[0].rsplit(":", 1)[1]))):
+        one = tree.up()
+        one.ready()
+        assert tree.read("up.json")["simulator"] != urls[0]
+        assert one.end() == 0
+    assert f"The simulator's port {port} of the last run is taken" in one.stderr.read_text()
+    again = tree.up()
+    again.ready()
+    assert tree.read("up.json")["simulator"] == urls[0]
+    assert again.end() == 0
+
+
 @pytest.mark.parametrize("group", [False, True], ids=["dev.py alone", "the whole group"])
 def test_kill_9_loses_nothing_and_a_restart_works_at_once(tree: Any, group: bool) -> None:
     """After kill -9 the next up on the same folder waits for Azurite's flush, serves, and has what was acknowledged."""
