@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from emulator.local_settings import FILE, read_settings, spare_loopback
@@ -47,7 +48,17 @@ def main(arguments: list[str]) -> int:
         if not options.json:
             show(made)
     print(json.dumps(report.to_dict(), indent=2) if options.json else summary(report), flush=True)
+    if not report.ok and (service := running_service()):
+        said = f"`dev.py up` serves at {service} with settings of its own; {service}/api/diagnostics checks those."
+        print(said, file=sys.stderr)
     return 0 if report.ok else 1
+
+
+def running_service() -> str | None:
+    """The address of a `dev.py up` on the usual data, None when there is none: its settings are not ours."""
+    with suppress(OSError, ValueError, KeyError):
+        return str(json.loads((ROOT / ".dev" / "data" / "up.json").read_text())["app"])
+    return None
 
 
 def show(checks: tuple[Check, ...]) -> None:

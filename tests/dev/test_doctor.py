@@ -79,6 +79,16 @@ def test_a_newcomer_is_told_what_to_do(doctor: Doctor) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_running_service_is_pointed_at(doctor: Doctor, tmp_path: Path) -> None:
+    """Who has started `dev.py up` in another window and set nothing else is told where that one is checked."""
+    (tmp_path / ".dev" / "data").mkdir(parents=True)
+    (tmp_path / ".dev" / "data" / "up.json").write_text('{"app": "http://127.0.0.1:7071"}')
+    done = doctor("--json")
+    assert done.returncode == 1
+    assert "http://127.0.0.1:7071/api/diagnostics" in done.stderr
+    assert json.loads(done.stdout)["ok"] is False
+
+
 def test_each_fault_is_followed_by_its_fix(doctor: Doctor, good: dict[str, str]) -> None:
     """In the line below it; neither the wrong key nor the right one is shown."""
     done = doctor(**good | {"AZURE_API_KEY": "k-of-another-resource"})
