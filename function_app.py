@@ -36,7 +36,7 @@ from triggers.providers import get_providers
 from triggers.sweep import sweep
 
 logging.getLogger("azure").setLevel(logging.WARNING)  # the SDKs log every request, with its URL, at INFO
-logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs paths with their query, which may hold keys
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # below, it logs whole addresses, which may be signed
 
 settings = Settings.from_environment(os.environ)
 

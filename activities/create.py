@@ -36,6 +36,9 @@ RETRIED = frozenset({"rate_limited", "too_many_running", "provider_error"})
 FREE = frozenset({"rate_limited", "too_many_running"})
 """Refusals that cost no attempt: nothing is wrong with the job, it has to wait its turn."""
 
+MOST_BLIND = 2
+"""Creates of unknown outcome that one job may have where the operator allows to repeat them."""
+
 UNASKABLE = frozenset({"provider_error", "rate_limited", "too_many_running", "invalid_credentials"})
 """Why a list cannot be had just now; any other refusal means that this provider has no usable list."""
 
@@ -101,6 +104,9 @@ def _submit(services: Services, provider: Provider, job: Job) -> Answer:
     except MissingBlob:
         words = "The picture that the video starts from is not in storage any more. Submit the job again."
         return _answer_refusal(services, job, ProviderError(Fault("invalid_request", words)))
+    except Exception:
+        _queue(services, job, 0.0, job.attempts - 1, job.fault)  # nothing was sent
+        raise
     if not ledger.may_post(job, services.now(), provider.grace):
         # this process was asleep between the write and here: others may soon take the POST for over
         return _queue(services, job, policy.create_wait("provider_error", 1, None), job.attempts - 1, job.fault)
@@ -169,7 +175,7 @@ def _answer_refusal(services: Services, job: Job, error: ProviderError) -> Answe
     if code in RETRIED and attempts < policy.MAX_CREATE_TRIES and not too_late:
         seconds = policy.create_wait(code, max(attempts, 1), error.retry_after)
         return _queue(services, job, seconds, attempts, error.fault)
-    if (code in MOVING or code in RETRIED) and (moved := _move_on(services, job, error.fault)):
+    if (code in MOVING or code == "provider_error") and (moved := _move_on(services, job, error.fault)):
         return moved
     after = _change(services, job, lambda current: ledger.refused(current, job, now, error.fault))
     if after and after.submit_run == job.submit_run and after.stage == ledger.REFUSED:
@@ -213,6 +219,8 @@ def _reconcile(services: Services, job: Job) -> Answer:
             log.info("job %s: found its task %s at the provider", job.job_id, task.task_id)
             return _watch_task(services, named)
     if services.now() - ledger.since(job) > ledger.LIST_PROVES:
+        return _park(services, job)
+    if not provider.lists and job.attempts >= MOST_BLIND:
         return _park(services, job)
     log.info("job %s: the provider has no task of it; submitting again", job.job_id)
     fault = None if job.status == model.SUBMIT_UNKNOWN else job.fault

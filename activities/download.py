@@ -15,12 +15,13 @@ from http import HTTPStatus
 from typing import Any
 
 from reelkeeper import media, names, policy
+from reelkeeper.arrivals import Arrivals
 from reelkeeper.clips import blocks
 from reelkeeper.clips.base import StagedBlock
 from reelkeeper.clips.blocks import Chain
 from reelkeeper.errors import ADVICE, Fault, ProviderError
 from reelkeeper.model import Job, Output, Staged
-from reelkeeper.parts import EXTENSIONS, OUTPUT, media_types
+from reelkeeper.parts import EXTENSIONS, IMAGES, THUMBNAIL, media_types
 from reelkeeper.providers.base import Content, Provider
 from reelkeeper.records.base import Watch
 from reelkeeper.services import Services
@@ -44,8 +45,8 @@ def download_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     if any(services.clips.find(path) for path in staging.paths):
         return {"stored": True}
     output = job.outputs[work["index"]]
-    if output.staged and work["part"] == OUTPUT:
-        return staging.arrived(output.staged)
+    if work["part"] != THUMBNAIL and (file := _came_with_the_answer(services, job, work["index"])):
+        return staging.arrived(file)
     provider = services.provider_of(job)
     if provider is None:
         words = f"The file is at {job.place or job.provider!r}, which is not configured any more. Configure it again."
@@ -58,6 +59,15 @@ def download_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
         fault = _as_expired(job, services, error.fault)
         pause = min(error.retry_after or 0.0, policy.LONGEST_WAIT)
         return {"fault": fault.to_dict(), "again": fault.code in SOON, "retry_after": pause}
+
+
+def _came_with_the_answer(services: Services, job: Job, index: int) -> Staged | None:
+    """Also where a worker of an earlier version has written the record back without it: the mark still tells."""
+    output = job.outputs[index]
+    if output.staged or output.address or job.kind != IMAGES:
+        return output.staged
+    found = Arrivals(services.clips, job).find(index)
+    return found.staged if found else None
 
 
 class _Staging:
@@ -123,7 +133,7 @@ def _fetch(staging: _Staging, provider: Provider, output: Output) -> dict[str, A
 
 
 def _open(provider: Provider, output: Output, part: str) -> Content:
-    if part == OUTPUT:
+    if part != THUMBNAIL:
         return provider.open_output(output)
     content = provider.open_thumbnail(output)
     if content is None:

@@ -17,7 +17,7 @@ from reelkeeper.clips import blocks
 from reelkeeper.clips.base import MissingBlocks, StoredClip
 from reelkeeper.errors import ADVICE, Fault
 from reelkeeper.model import Clip, Job
-from reelkeeper.parts import EXTENSIONS, media_types
+from reelkeeper.parts import EXTENSIONS, THUMBNAIL, media_types
 from reelkeeper.services import Services
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,9 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     }
     stored = _find(services, paths.values())
     if stored is None:
-        path = paths.get(staged.get("media_type", ""))
+        # earlier versions did not tell the type: each part had one
+        media_type = staged.get("media_type") or ("image/jpeg" if work["part"] == THUMBNAIL else "video/mp4")
+        path = paths.get(media_type) if "run" in staged else None
         if path is None:  # there was nothing to download, because the job had ended or the blob was there
             return _gone(job, work["part"])
         chain = blocks.complete(services.clips.staged(path), staged["run"], staged["blocks"], staged["size"])
@@ -51,8 +53,8 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
             stored = services.clips.commit(
                 path,
                 list(chain.block_ids),
-                content_type=staged["media_type"],
-                filename=names.file_name(job.kind, job.job_id, index, EXTENSIONS[staged["media_type"]]),
+                content_type=media_type,
+                filename=names.file_name(job.kind, job.job_id, index, EXTENSIONS[media_type]),
                 metadata={
                     "job": job.job_id,
                     "output": output_id,

@@ -43,9 +43,9 @@ class Arrivals:
 
     def found(self) -> tuple[Output, ...]:
         """Every output that has arrived whole and is not committed yet, whatever run of the job received it."""
-        return tuple(output for index in range(self._job.request.n_variants) if (output := self._find(index)))
+        return tuple(output for index in range(self._job.request.n_variants) if (output := self.find(index)))
 
-    def _find(self, index: int) -> Output | None:
+    def find(self, index: int) -> Output | None:
         for media_type in media_types(self._job.kind, OUTPUT):
             for mark in blocks.marks(self._clips.staged(self._path(index, media_type))):
                 return self._output(index, mark, media_type)

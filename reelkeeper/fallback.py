@@ -21,7 +21,8 @@ def takes_over(services: Services, job: Job, now: datetime) -> Provider | None:
     if job.creates:  # a task failed, and that it was free is this provider's word: what is made anew is made here
         return None
     provider = services.providers.get(job.provider)
-    for name in provider.fallback if provider else ():
+    named = [provider, *map(services.providers.get, reversed(job.moved_from))]
+    for name in (name for one in named if one for name in one.fallback):
         other = services.providers.get(name)
         if other is None or name in (*job.moved_from, job.provider) or other.terms.retired(now):
             continue

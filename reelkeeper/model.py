@@ -67,7 +67,7 @@ class InputImage:
     @property
     def file_name(self) -> str:
         """What a provider is told that the file is called: ``input.png``."""
-        return self.path.rpartition("/")[2]
+        return f"input.{self.path.rpartition('.')[2]}"
 
 
 @dataclass(frozen=True)

@@ -13,5 +13,5 @@ KINDS = (VIDEOS, IMAGES)
 
 
 def media_types(kind: str, part: str) -> tuple[str, ...]:
-    """What this file of a job of this kind may be."""
-    return ("video/mp4",) if (kind, part) == (VIDEOS, OUTPUT) else PICTURES
+    """What this file of a job of this kind may be. What is no thumbnail is the output: it was called "video" once."""
+    return ("video/mp4",) if kind == VIDEOS and part != THUMBNAIL else PICTURES

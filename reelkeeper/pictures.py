@@ -27,6 +27,8 @@ MAX_PIXELS = 50_000_000
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 ORIENTATION, UPRIGHT, SIDEWAYS = 0x0112, 1, range(5, 9)
 JPEG_QUALITY = 95
+SCAN, MAX_SCANS = b"\xff\xda\x00", 100
+"""A progressive JPEG is decoded once over for each of its scans, and a scan may have a hundred bytes."""
 
 _one_at_a_time = threading.Lock()
 
@@ -64,6 +66,8 @@ def inspect(data: bytes, declared: str | None = None) -> Form:
         raise PictureRefused("is no PNG, JPEG or WebP picture")
     if declared is not None and declared != media_type:
         raise PictureRefused(f"is declared as {declared}, but its bytes are {media_type}")
+    if data.count(SCAN) > MAX_SCANS:
+        raise PictureRefused(f"has more than {MAX_SCANS} scans")
     with _reading(data, media_type) as image:
         width, height = image.size
         turn = _turn_of(image)

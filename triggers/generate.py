@@ -158,7 +158,9 @@ def _with_picture(
 
 
 def _keep_picture(services: Services, job: Job, picture: Picture) -> Job:
-    path = f"{names.job_prefix(job.owner, job.kind, job.job_id)}input.{EXTENSIONS[picture.media_type]}"
+    # named by what it is: of two POSTs with one key, the slower must not replace the picture of the faster
+    name = f"input-{picture.digest[:8]}.{EXTENSIONS[picture.media_type]}"
+    path = f"{names.job_prefix(job.owner, job.kind, job.job_id)}{name}"
     services.clips.put(path, picture.data, content_type=picture.media_type)
     image = InputImage(path, picture.media_type, picture.width, picture.height, picture.digest)
     return replace(job, request=replace(job.request, input_image=image))

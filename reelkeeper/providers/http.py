@@ -6,6 +6,7 @@ another host. Whatever leads away from the origin goes by the rule of `outbound`
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ ANSWER_CHUNK_BYTES = 64 * 1024
 """The time is looked at between two pieces, so they are small where there is a deadline."""
 
 MAX_REDIRECTS = 5
+_OF_A_GATEWAY = re.compile(r"(?i)time[d ]?.?out|connect|upstream|gateway")
 MAX_ANSWER_BYTES = 512 * 1024 * 1024
 """Ten pictures of the largest size, uncompressed and in Base64, are 440 MB."""
 
@@ -117,7 +119,7 @@ class ProviderHttp:
             with response:
                 if not 200 <= response.status_code < 300:
                     answer = read_json(response)
-                    own_words = response.status_code in (500, 503) and bool(error_object(answer))
+                    own_words = response.status_code in (500, 503) and _says_that_it_failed(answer)
                     raise self._refusal(response, answer, CREATE, paying=not own_words)
                 yield HttpAnswer(self, response, deadline)
 
@@ -282,6 +284,15 @@ class ProviderHttp:
         # 408 is a gateway that did not wait for the end, as 504 is
         unknown = paying and code == "provider_error" and (status >= 500 or status == 408)
         return self.error(code, message_of(error, status), response, outcome_unknown=unknown)
+
+
+def _says_that_it_failed(answer: object) -> bool:
+    """Whether these are the words of the server that makes the pictures, about itself.
+
+    Gateways answer 500 and 503 as well, flat or in its form, when they lost or gave up the server behind them.
+    """
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return isinstance(error, dict) and not _OF_A_GATEWAY.search(str(error.get("message")))
 
 
 class HttpAnswer:

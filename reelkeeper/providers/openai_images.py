@@ -9,12 +9,15 @@ those are the vendors' own; anything else is the server's to refuse.
 from __future__ import annotations
 
 import base64
+import codecs
 import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
+from urllib.parse import urljoin
 
 import ijson
 
@@ -29,6 +32,8 @@ from reelkeeper.providers.reading import path_of
 log = logging.getLogger(__name__)
 
 ADDRESS_LIVES = timedelta(minutes=60)
+MAX_ADDRESS = 16_000
+"""Ten of them must fit into a record."""
 
 SQUARE, PORTRAIT, LANDSCAPE = (1024, 1024), (1024, 1536), (1536, 1024)
 USUAL_QUALITIES = ("auto", "low", "medium", "high")
@@ -72,19 +77,28 @@ class OpenAIImages:
         self._resubmits = config.resubmit_unknown
         self._version = {"api-version": config.api_version} if config.api_version else {}
         self._http = ProviderHttp(config, now)
-        self._now = now
+        self._here, self._now = f"{config.base_url}/images/generations", now
 
     def submit(self, request: JobRequest, receive: Receive, picture: bytes | None = None) -> Task:
-        began = self._now()
-        with self._http.create(path_of("/images/generations", **self._version), _body(request)) as answer:
-            outputs = tuple(_outputs(answer, receive))
+        began, outputs = self._now(), list[Output]()
+
+        def receive_there(index: int, what: bytes | str) -> Output:
+            return receive(index, what if isinstance(what, bytes) else urljoin(self._here, what))
+
+        try:
+            with self._http.create(path_of("/images/generations", **self._version), _body(request)) as answer:
+                outputs.extend(_outputs(answer, receive_there, request.n_variants))  # up to where it raises
+        except ProviderError as error:
+            if not (error.outcome_unknown and any(output.address for output in outputs)):
+                raise
+            log.warning("an answer broke off behind %d picture(s): %s", len(outputs), error.fault.provider_message)
         if not outputs:
             words = "The answer held no picture that can be used."
             advice = "The provider answered without a picture. Change the prompt or the model, and submit a new job."
             raise ProviderError(Fault("content_invalid", advice, words))
         by_address = any(output.address for output in outputs)
         end = self._now() + ADDRESS_LIVES if by_address else None
-        return Task("", "succeeded", "succeeded", began, end, outputs)
+        return Task("", "succeeded", "succeeded", began, end, tuple(outputs))
 
     def find(self, request: JobRequest, since: datetime) -> list[Task]:
         """There is no list. None is made anew only where the operator says so: it may be paid for twice."""
@@ -129,10 +143,11 @@ def _body(request: JobRequest) -> dict[str, Any]:
     return body | {name: word for name, word in given.items() if word}
 
 
-def _outputs(answer: HttpAnswer, receive: Receive) -> Iterator[Output]:
-    """Each picture, received as soon as it is there. What is none of it is passed over: the others are paid for too."""
+def _outputs(answer: HttpAnswer, receive: Receive, most: int) -> Iterator[Output]:
+    """Each picture, received as soon as it is there, `most` at most. What is none is passed over, the others count."""
+    items = ijson.items(ijson.from_iter(_as_utf8(answer.chunks())), "data.item")
     try:
-        for index, item in enumerate(ijson.items(ijson.from_iter(answer.chunks()), "data.item")):
+        for index, item in enumerate(islice(items, most)):
             try:
                 yield receive(index, _file_or_address(item))
             except ValueError as error:
@@ -141,10 +156,28 @@ def _outputs(answer: HttpAnswer, receive: Receive) -> Iterator[Output]:
         raise answer.lost("The answer is no whole JSON.") from None
 
 
+def _as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Without a byte order mark, and with a sign in place of what is no UTF-8: neither is worth the pictures."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+    for chunk in chunks:
+        yield decoder.decode(chunk).encode()
+
+
 def _file_or_address(item: object) -> bytes | str:
     told = item if isinstance(item, dict) else {}
-    if isinstance(told.get("b64_json"), str) and told["b64_json"]:
-        return base64.b64decode(told["b64_json"].partition("base64,")[2] or told["b64_json"])
-    if isinstance(told.get("url"), str) and told["url"]:
-        return str(told["url"])
+    text, url = told.get("b64_json"), told.get("url")
+    if isinstance(text, str) and text:
+        return _decoded(text)
+    if isinstance(url, str) and url.startswith("data:"):
+        return _decoded(url)
+    if isinstance(url, str) and 0 < len(url) <= MAX_ADDRESS:
+        return url
     raise ValueError("it holds neither a file nor an address")
+
+
+def _decoded(text: str) -> bytes:
+    """Base64 in either alphabet, padded or not, with or without the head of a data URL."""
+    text = text.partition("base64,")[2] or text
+    if "-" in text or "_" in text:
+        text = text.translate({ord("-"): "+", ord("_"): "/"})
+    return base64.b64decode(text + "==")

@@ -24,6 +24,9 @@ from reelkeeper.providers.entries import Entry, parse_entries
 
 SCOPE_SETTING = "AZURE_OPENAI_SCOPE"
 RESUBMIT_SETTING = "IMAGE_RESUBMIT_UNKNOWN"
+LONGEST_CREATE = 480.0
+"""host.json ends every function after ten minutes."""
+
 PATIENCE = {VIDEOS: 1, IMAGES: 5}
 """How many times as long as for a video a create may take: the answer to it is the pictures themselves."""
 
@@ -47,7 +50,7 @@ def read_providers(env: Mapping[str, str], create_seconds: float) -> tuple[Provi
             )
     _check_fallbacks(found)
     resubmit = _switch(env, RESUBMIT_SETTING)
-    patience = {config.name: create_seconds * PATIENCE[config.kind] for config in found}
+    patience = {config.name: min(create_seconds * PATIENCE[config.kind], LONGEST_CREATE) for config in found}
     return tuple(
         replace(config, scope=scope, create_seconds=patience[config.name], resubmit_unknown=resubmit)
         for config in found

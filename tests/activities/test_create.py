@@ -239,3 +239,21 @@ def test_the_picture_goes_along_with_the_create(world: World) -> None:
     world.provider.submit = submit_and_look  # type: ignore[method-assign]
     assert world.create(world.record(input_image=InputImage(path, "image/png", 480, 480, ""))) == {"next": "watch"}
     assert seen == [(path, b"the picture")]
+
+
+def test_a_storage_hiccup_before_the_post_parks_nothing(world: World) -> None:
+    """The picture could not be read: nothing was sent, so there is nothing to reconcile."""
+    path = "user_ada/videos/x/input.png"
+    world.clips.put(path, b"x", content_type="image/png")
+    job = world.record(input_image=InputImage(path, "image/png", 480, 480, "d"))
+    read = world.clips.read
+
+    def broken(path: str) -> bytes:
+        world.clips.read = read  # type: ignore[method-assign]
+        raise OSError
+
+    world.clips.read = broken  # type: ignore[method-assign]
+    world.provider.planned["find"] = [refusal("endpoint_not_found")]
+    with pytest.raises(OSError):
+        world.create(job)
+    assert world.create(job) == {"next": "watch"}

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from world import World
 
+from activities.create import create_task
 from reelkeeper import model
+from reelkeeper.admission import only_admitted
+from reelkeeper.gate import Gate, Limits
 from reelkeeper.model import Job
 from reelkeeper.providers.base import Terms
 from reelkeeper.providers.memory import MemoryProvider, refusal
@@ -200,3 +203,36 @@ def test_a_run_that_lost_the_race_does_not_move_the_job(world: World, backup: Me
     assert world.create(job) == {"next": "wait", "seconds": 0}
     assert world.create(job) == {"next": "watch"}
     assert (world.now_as(job).provider, len(world.provider.submitted), backup.submitted) == ("sora", 1, [])
+
+
+def test_a_job_that_has_moved_stands_in_no_line_behind_itself(world: World) -> None:
+    """Its place at the gate it left is free at once."""
+    add(world, "backup")
+    world.provider.terms = Terms(max_running=1)
+    refuse(world.provider, "invalid_credentials")
+    job, gate = world.record(), Gate(Limits(1), world.clock.now())
+    assert gate.ask("ada", job.job_id)["admitted"]
+    step = only_admitted(create_task)(world.services, {"owner": "ada", "job_id": job.job_id, "admitted": "sora"})
+    if step.get("slot", "leave") == "leave":
+        gate.leave("ada", job.job_id)
+    else:
+        gate.back("ada", job.job_id, step["code"], step["seconds"])
+    assert not gate.state()["lines"]
+
+
+def test_the_second_fallback_of_the_first_provider_is_tried(world: World) -> None:
+    """The one that it moved to names none, and refuses as well."""
+    second, third = add(world, "second"), add(world, "third")
+    refuse(world.provider, "invalid_credentials")
+    refuse(second, "invalid_credentials")
+    assert create_until_settled(world, world.record()) == {"next": "watch"}
+    assert (second.submitted, len(third.submitted)) == ([], 1)
+
+
+def test_a_queue_that_never_moves_is_no_reason_to_go_elsewhere(world: World, backup: MemoryProvider) -> None:
+    """Also not once the job's deadline is over: then the refusal is the answer."""
+    job = world.record()
+    world.clock.advance(hours=25)
+    refuse(world.provider, "too_many_running")
+    assert world.create(job)["fault"]["code"] == "too_many_running"
+    assert backup.submitted == []

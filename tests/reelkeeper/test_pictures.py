@@ -202,3 +202,14 @@ def test_a_result_above_the_limit_is_refused() -> None:
     assert adapt(data, inspect(data), (640, 480), "cover", limit).width == 640
     with pytest.raises(PictureRefused, match="becomes too large a file at 640x480; send it as JPEG"):
         adapt(data, inspect(data), (640, 480), "cover", limit - 1)
+
+
+def test_a_picture_that_is_decoded_for_minutes_is_refused() -> None:
+    """A progressive JPEG is decoded once for each of its scans, and all other pictures wait meanwhile."""
+    out = io.BytesIO()
+    Image.new("L", (640, 640), 128).save(out, "JPEG", progressive=True, quality=50)
+    data = out.getvalue()
+    assert inspect(data).width == 640
+    last = data[data.rfind(b"\xff\xda") : -2]
+    with pytest.raises(PictureRefused, match="more than 100 scans"):
+        inspect(data[:-2] + last * 500 + b"\xff\xd9")

@@ -296,3 +296,10 @@ def test_a_schedule_is_taken_here_when_the_host_takes_it(text: str) -> None:
         assert refusal({**FULL, "SWEEP_SCHEDULE": text}).startswith("SWEEP_SCHEDULE")
     else:
         assert read(SWEEP_SCHEDULE=text).sweep_schedule == text
+
+
+def test_a_create_ends_before_the_host_ends_the_function() -> None:
+    """host.json: functionTimeout 10 minutes."""
+    env = {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "SUBMIT_GRACE_SECONDS": "600"}
+    settings = Settings.from_environment({**env, "IMAGE_ENDPOINT": "https://r.example/v1", "IMAGE_API_KEY": "k"})
+    assert all(config.create_seconds < 600 for config in settings.providers)

@@ -71,8 +71,10 @@ def test_a_picture_is_kept_beside_the_job_s_clips(world: World, form: str, exten
     """As it is, in the owner's storage, before the record that names it."""
     data, media_type = drawn(480, 480, form), f"image/{form.lower()}"
     job, image = recorded(world, post(world, text(data, media_type)))
-    path = f"user_default/videos/{job.job_id}/input.{extension}"
-    assert image == InputImage(path, media_type, 480, 480, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    path = f"user_default/videos/{job.job_id}/input-{digest[:8]}.{extension}"
+    assert image == InputImage(path, media_type, 480, 480, digest)
+    assert image.file_name == f"input.{extension}"
     stored = world.clips.find(path)
     assert stored is not None
     assert (stored.content_type, world.clips.read(path)) == (media_type, data)
