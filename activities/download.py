@@ -55,7 +55,8 @@ def download_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     try:
         return _fetch(staging, provider, output)
     except ProviderError as error:
-        log.warning("job %s: %s of output %d: %s", job.job_id, work["part"], work["index"], error.fault.code)
+        what = "preview" if work["part"] == THUMBNAIL else "file"
+        log.warning("job %s: %s of output %d: %s", job.job_id, what, work["index"], error.fault.code)
         fault = _as_expired(job, services, error.fault)
         pause = min(error.retry_after or 0.0, policy.LONGEST_WAIT)
         return {"fault": fault.to_dict(), "again": fault.code in SOON, "retry_after": pause}

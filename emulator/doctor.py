@@ -72,7 +72,9 @@ def show(checks: tuple[Check, ...]) -> None:
 def summary(report: Report) -> str:
     failed = [check.name for check in report.checks if not check.ok]
     if not failed:
-        return f"\n{len(report.checks)} checks, all ok"
+        unproven = [check.name for check in report.checks if "not proven" in check.detail]
+        rest = f", but not proven: {', '.join(unproven)} (--create proves it)" if unproven else ""
+        return f"\n{len(report.checks)} checks, all ok{rest}"
     return f"\n{len(failed)} of {len(report.checks)} checks failed: {', '.join(failed)}"
 
 

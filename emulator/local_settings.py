@@ -35,8 +35,12 @@ def read_settings(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
         return dict(environment)
     try:
         values = json.loads(path.read_text(encoding="utf-8-sig")).get("Values", {})
+        if not isinstance(values, dict):
+            raise ValueError("Values must be an object")
         settings = {str(name): str(value) for name, value in values.items() if value is not None}
-    except (ValueError, AttributeError) as error:
+    except AttributeError:
+        raise Trouble(f"{path} is not the JSON that Azure Functions expects: it must be an object") from None
+    except ValueError as error:
         raise Trouble(f"{path} is not the JSON that Azure Functions expects: {error}") from None
     return {**settings, **environment}
 

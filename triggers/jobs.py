@@ -47,7 +47,7 @@ def get_content(services: Services, req: func.HttpRequest, kind: str) -> func.Ht
         return redirect(services.clips.signed_url(clip.path, until), X_Job_Status=job.status)
     expected = [clip.index for clip in job.clips] if job.finished else range(len(job.outputs) or job.request.n_variants)
     if index not in expected:
-        detail = f"The job has no output {index}; it has {', '.join(map(str, expected))}."
+        detail = f"The job has no output {index}; there is index {', '.join(map(str, expected))}."
         raise RequestRefused(404, "output_not_found", detail, (FieldError("index", detail),))
     placeholder.put_placeholder(services.clips, kind)
     location = services.clips.signed_url(placeholder.CARDS[kind].path, until)

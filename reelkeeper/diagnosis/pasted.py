@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from reelkeeper.diagnosis.report import like_a_key
 from reelkeeper.providers.base import ProviderConfig
-from reelkeeper.providers.endpoints import AZURE_JOBS, is_azure, is_openai
+from reelkeeper.providers.endpoints import AZURE_JOBS, PORTALS, is_azure, is_openai
 
 Trouble = tuple[str, str]
 """What is wrong, and what to do about it."""
@@ -22,10 +22,6 @@ OPERATIONS = {
     "openai-videos": r"/v1/videos(/.*)?$|/videos/?$",
     "openai-images": r"/v1/images(/.*)?$|/images/(generations|edits)/?$",
 }
-PORTALS = (
-    "portal.azure.com", "ai.azure.com", "oai.azure.com", "ml.azure.com", "management.azure.com",
-    "platform.openai.com", "chatgpt.com",
-)  # fmt: skip
 PLACEHOLDER = r"(?i)\byour[-_ ]|\byour-?resource|\bresource[-_]?name|<|>|\bplaceholder\b|\bchange[-_ ]?me\b|\bx{4,}\b"
 COPY = "In the portal, open the resource, 'Keys and Endpoint', and copy the endpoint (https://NAME.openai.azure.com)."
 
@@ -33,6 +29,8 @@ COPY = "In the portal, open the resource, 'Keys and Endpoint', and copy the endp
 def refused_endpoint(text: str) -> str:
     """What to do about a text that is no endpoint at all."""
     text = text.strip()
+    if any(f"://{host}" in text.lower() for host in PORTALS):
+        return COPY
     if re.search(PLACEHOLDER, text):
         return "Replace the placeholder by the name of your own resource."
     if text[:1] in "\"'" or text[-1:] in "\"'":
@@ -48,8 +46,6 @@ def endpoint(raw: str, config: ProviderConfig) -> Trouble | None:
     """What is wrong with an endpoint that was accepted."""
     parts, base = urlsplit(raw.strip()), urlsplit(config.base_url)
     host, setting, path = (base.hostname or "").lower(), config.endpoint_setting, parts.path.lower()
-    if host in PORTALS:
-        return "This is the address of a portal's web page, not of an API.", COPY
     if re.search(PLACEHOLDER, f"{host}{path}") or host.endswith(("example.com", "example.org")):
         return "This is the placeholder of an example.", "Replace the placeholder by the name of your own resource."
     told = next((dialect for dialect, words in OPERATIONS.items() if re.search(words, path)), config.dialect)

@@ -105,6 +105,7 @@ class ProviderConfig:
             variants_by_pixels=((0, self.max_variants),) if self.max_variants else documented.variants_by_pixels,
             max_prompt=self.max_prompt or documented.max_prompt,
             size_rule=None if self.sizes else documented.size_rule,
+            auto_size=documented.auto_size and not self.sizes,
             input_image=documented.input_image and self.input_image,
         )
 

@@ -12,6 +12,12 @@ DEPLOYMENT_API_VERSION = "2025-04-01-preview"
 """The older paths answer nothing without one."""
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 
+PORTALS = (
+    "portal.azure.com", "ai.azure.com", "oai.azure.com", "ml.azure.com", "management.azure.com",
+    "platform.openai.com", "chatgpt.com",
+)  # fmt: skip
+"""Where people are when they copy an address."""
+
 _NAME = re.compile(r"\w[\w-]*(\.[\w-]+)*\.?", re.ASCII)
 _V1 = re.compile(r"(?i)(.*?/openai/v1)(/.*)?")
 _OPERATION = re.compile(r"(?i)(.*?)/video/generations(/.*)?")
@@ -58,6 +64,8 @@ def parse_endpoint(text: str, dialect: str = AZURE_JOBS) -> tuple[str, str]:
     bracketed = "[" in parts.netloc and not ip_version  # older versions of Python take any name in brackets
     if parts.scheme not in ("https", "http") or bracketed or not (ip_version or _NAME.fullmatch(parts.hostname or "")):
         raise ValueError("is no URL: it must start with https:// and name the resource's host.")
+    if parts.hostname in PORTALS:
+        raise ValueError("is a portal's web page, not an API; copy the resource's own endpoint from there.")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password; give the key in its own setting.")
     try:

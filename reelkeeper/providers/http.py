@@ -250,7 +250,8 @@ class ProviderHttp:
         left = deadline - time.monotonic()
         if left < self._config.create_seconds / 2:
             raise self.error("provider_error", "Too little time was left for the create; it was not sent.")
-        return min(CONNECT_SECONDS, left / 4), left / 2 if uploads else left * 3 / 4
+        connect = min(CONNECT_SECONDS, left / 4)
+        return connect, left - connect * (2 if uploads else 1)
 
     def _send(
         self,

@@ -68,7 +68,7 @@ class OpenAIVideos:
         self.name, self.kind, self.model = config.name, config.kind, config.model
         self.host, self.place, self.terms = config.host, config.place, config.terms
         self.grace, self.fallback = config.grace, config.fallback
-        self.abilities = config.abilities(_documented(config.base_url))
+        self.abilities = config.abilities(_documented(config.base_url, config.model))
         self._thumbnails = config.thumbnails
         self._takes_forms_only = False
         self._http = ProviderHttp(config, now)
@@ -174,10 +174,10 @@ class OpenAIVideos:
         return self._http.fault(code, f"The task {word}: {reason}", request_id=request_id)
 
 
-def _documented(base_url: str) -> Abilities:
+def _documented(base_url: str, model: str) -> Abilities:
     if is_azure(base_url):
         return AZURE
-    return OPENAI if is_openai(base_url) else OTHERS
+    return OPENAI if is_openai(base_url) or model.startswith("sora-2") else OTHERS
 
 
 def _output(data: Mapping[str, Any], task_id: str) -> Output:

@@ -63,7 +63,8 @@ def _check_fallbacks(found: list[ProviderConfig]) -> None:
         for name in config.fallback:
             where = config.endpoint_setting.replace(".base_url", ".fallback")
             if kinds.get(name) != config.kind or name == config.name:
-                raise SettingsError(f"{where} must name other configured providers of the kind {config.kind}.")
+                words = f"must name other configured providers of the kind {config.kind}; {name} is none."
+                raise SettingsError(f"{where} {words}")
 
 
 def _shorthand(
@@ -121,11 +122,11 @@ def _configured(env: Mapping[str, str], entry: Entry) -> ProviderConfig:
 
 def _signing_in(config: ProviderConfig, auth: str | None) -> ProviderConfig:
     azure = is_azure(config.base_url)
+    if urlsplit(config.base_url).scheme != "https" and (azure or is_openai(config.base_url)):
+        raise SettingsError(f"{config.endpoint_setting} must start with https://: the key, or a token, is sent there.")
     if config.api_key or not azure:
         usual = "api-key" if azure or config.dialect == AZURE_JOBS else "bearer"
         return replace(config, auth=auth or usual)
-    if urlsplit(config.base_url).scheme != "https":
-        raise SettingsError(f"{config.endpoint_setting} must start with https://: an identity's token is sent there.")
     advice = f"{config.key_setting} (none is set, so the app's identity signs in; it needs the role Cognitive Services "
     return replace(config, auth="entra", key_setting=f"{advice}OpenAI User, and {SCOPE_SETTING} the right scope)")
 

@@ -372,7 +372,7 @@ def test_an_output_that_will_never_be_is_a_404(world: World) -> None:
     for job, indexes in ((asked, "0, 1"), (made, "0")):
         answer = world.get("content", job.job_id, query={"index": "2"})
         assert (answer.status, answer.json["code"]) == (404, "output_not_found")
-        assert answer.json["detail"] == f"The job has no output 2; it has {indexes}."
+        assert answer.json["detail"] == f"The job has no output 2; there is index {indexes}."
     assert world.get("content", made.job_id, query={"index": "1"}).status == 404
 
 
@@ -381,7 +381,7 @@ def test_the_output_that_expired_is_named_as_missing(world: World) -> None:
     job = world.downloading(n_variants=2)
     expired = {"index": 0, "fault": refusal("content_expired").fault.to_dict()}
     world.settle(job, kept=[expired, world.keep(job, 1)])
-    assert world.get("content", job.job_id).json["detail"] == "The job has no output 0; it has 1."
+    assert world.get("content", job.job_id).json["detail"] == "The job has no output 0; there is index 1."
     assert world.get("content", job.job_id, query={"index": "1"}).status == 302
 
 

@@ -22,7 +22,7 @@ BUNDLE = {"id": "Microsoft.Azure.Functions.ExtensionBundle", "version": "[4.*, 5
 @pytest.fixture(scope="session")
 def running_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     data = tmp_path_factory.mktemp("sora")
-    deployments = ("sora", "sora-2", "gpt-image-1")
+    deployments = ("sora", "sora-2", "some-model", "gpt-image-1")
     options = {"generation_seconds": 0.2, "image_seconds": 0.1, "poll_after_ms": None}
     with Simulator(data, api_key=KEY, media="tiny", deployments=deployments, **options) as simulator:  # type: ignore[arg-type]
         yield simulator

@@ -6,6 +6,7 @@ import pytest
 
 from reelkeeper.diagnosis import pasted
 from reelkeeper.diagnosis.diagnose import pasted_endpoint
+from reelkeeper.errors import SettingsError
 from reelkeeper.providers.base import ProviderConfig
 from reelkeeper.settings import Settings
 
@@ -21,9 +22,6 @@ def configured(endpoint: str, setting: str = "AZURE_SORA_ENDPOINT", **more: str)
 @pytest.mark.parametrize(
     ("setting", "text", "detail", "fix"),
     [
-        ("AZURE_SORA_ENDPOINT", "https://ai.azure.com/resource/overview?wsid=1", "web page", "Keys and Endpoint"),
-        ("AZURE_SORA_ENDPOINT", "https://portal.azure.com", "web page", "Keys and Endpoint"),
-        ("OPENAI_BASE_URL", "https://platform.openai.com/v1", "web page", "Keys and Endpoint"),
         ("AZURE_SORA_ENDPOINT", "https://your-resource.openai.azure.com", "placeholder", "your own resource"),
         ("AZURE_SORA_ENDPOINT", "https://YOUR_RESOURCE_NAME.openai.azure.com", "placeholder", "your own resource"),
         ("OPENAI_BASE_URL", "https://example.com/v1", "placeholder", "your own resource"),
@@ -32,7 +30,6 @@ def configured(endpoint: str, setting: str = "AZURE_SORA_ENDPOINT", **more: str)
         ("AZURE_SORA_ENDPOINT", f"{AZURE}/openai/v1/images/generations", "dialect openai-images", "IMAGE_ENDPOINT"),
         ("OPENAI_BASE_URL", f"{AZURE}/openai/v1/video/generations/jobs", "dialect azure-jobs", "AZURE_SORA_ENDPOINT"),
         ("AZURE_SORA_ENDPOINT", f"{AZURE}?api-version=2025-02-15-preview", "2025-02-15-preview", "api-version=preview"),
-        ("AZURE_SORA_ENDPOINT", "http://films.openai.azure.com", "plain http", "https://"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_told_by_its_form(setting: str, text: str, detail: str, fix: str) -> None:
@@ -41,6 +38,23 @@ def test_an_address_that_leads_nowhere_is_told_by_its_form(setting: str, text: s
     assert found is not None
     assert detail in found[0]
     assert fix in found[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "words"),
+    [
+        ("AZURE_SORA_ENDPOINT", "https://ai.azure.com/resource/overview?wsid=1", "is a portal's web page"),
+        ("AZURE_SORA_ENDPOINT", "https://portal.azure.com", "is a portal's web page"),
+        ("OPENAI_BASE_URL", "https://platform.openai.com/v1", "is a portal's web page"),
+        ("AZURE_SORA_ENDPOINT", "http://films.openai.azure.com", "must start with https://"),
+        ("OPENAI_BASE_URL", "http://api.openai.com/v1", "must start with https://"),
+    ],
+)
+def test_a_page_or_an_open_line_stops_the_start(setting: str, text: str, words: str) -> None:
+    """Nothing can come of the one, and over the other the key would travel readable for everybody."""
+    with pytest.raises(SettingsError, match=f"{setting} {words}"):
+        configured(text, setting, AZURE_API_KEY="k", OPENAI_API_KEY="k")
+    assert pasted.refused_endpoint("https://portal.azure.com/#home") == pasted.COPY
 
 
 @pytest.mark.parametrize(

@@ -436,18 +436,19 @@ def test_a_thumbnail_is_asked_for_only_where_there_are_some(calls: responses.Req
 
 
 @pytest.mark.parametrize(
-    ("base_url", "sizes", "seconds", "refused"),
+    ("base_url", "model", "sizes", "seconds", "refused"),
     [
-        ("https://r.openai.azure.com/openai/v1", 2, (4, 8, 12), "one of 4, 8, 12"),
-        ("https://api.openai.com/v1", 6, (4, 8, 12, 16, 20), "one of 4, 8, 12, 16, 20"),
-        ("http://127.0.0.1:8000/v1", 6, tuple(range(1, 21)), "a whole number from 1 to 20"),
+        ("https://r.openai.azure.com/openai/v1", "d", 2, (4, 8, 12), "one of 4, 8, 12"),
+        ("https://api.openai.com/v1", "sora-2", 6, (4, 8, 12, 16, 20), "one of 4, 8, 12, 16, 20"),
+        ("http://127.0.0.1:8000/v1", "sora-2-pro", 6, (4, 8, 12, 16, 20), "one of 4, 8, 12, 16, 20"),
+        ("http://127.0.0.1:8000/v1", "Wan2.2", 6, tuple(range(1, 21)), "a whole number from 1 to 20"),
     ],
 )
-def test_what_is_offered_depends_on_who_serves_it(
-    videos: Make, base_url: str, sizes: int, seconds: tuple[int, ...], refused: str
+def test_what_is_offered_depends_on_who_serves_what(
+    videos: Make, base_url: str, model: str, sizes: int, seconds: tuple[int, ...], refused: str
 ) -> None:
-    """Azure's documented two sizes, OpenAI's six; a self-hosted model makes any length until told otherwise."""
-    can = videos(base_url).abilities
+    """Azure's documented two sizes, OpenAI's six, also by a gateway; another model makes any length until told."""
+    can = videos(base_url, model=model).abilities
     assert (len(can.sizes), can.seconds, can.max_prompt) == (sizes, seconds, 32_000)
     assert can.refusals(REQUEST) == ()
     errors = can.refusals(replace(REQUEST, n_seconds=21, n_variants=2))
