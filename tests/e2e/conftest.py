@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+
+from emulator.functions.clock import VirtualClock
+from emulator.functions.host import Host
+from reelkeeper.services import build_services
 
 ROOT = Path(__file__).parents[2]
 EVERY_FIVE_SECONDS = "*/5 * * * * *"
@@ -95,6 +99,28 @@ class Service:
         answer = self.call(method, f"{self.up['simulator']}/_control/{path}", json=body)
         assert answer.ok, answer.text
         return answer.json()
+
+
+@contextmanager
+def app_in_virtual_time(folder: Path, clock: VirtualClock, **settings: str) -> Iterator[Host]:
+    """The real app on the embedded host in this process, with these settings, on a clock that only a test moves."""
+    before = dict(os.environ)
+    os.environ |= settings
+    try:
+        with Host(ROOT, data=folder, clock=clock) as host:
+            app = sys.modules["function_app"]
+            made = build_services(app.settings, clock.now)
+            app.services = lambda: made
+            yield host
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def start_app() -> Callable[..., AbstractContextManager[Host]]:
+    """`app_in_virtual_time`, for fixtures of any scope."""
+    return app_in_virtual_time
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import accumulate
@@ -17,7 +16,6 @@ import requests
 from emulator.functions.clock import VirtualClock
 from emulator.functions.host import Host
 from emulator.sora.simulator import Simulator
-from reelkeeper.services import build_services
 
 ROOT = Path(__file__).parents[2]
 RUNNING, PER_MINUTE = 2, 10
@@ -25,30 +23,22 @@ JOBS = 200
 
 
 @pytest.fixture
-def world(tmp_path: Path, connection_string: str) -> Iterator[tuple[Host, Simulator]]:
+def world(tmp_path: Path, connection_string: str, start_app: Any) -> Iterator[tuple[Host, Simulator]]:
     """Host, simulator and app on one virtual clock; the provider refuses what is beyond the limits the app knows."""
     clock = VirtualClock(datetime.now(timezone.utc) - timedelta(hours=2))
-    before = dict(os.environ)
     limits: dict[str, Any] = {"max_running": RUNNING, "creates_per_minute": PER_MINUTE}
     ways: dict[str, Any] = {"media_bytes": 4096, "generation_seconds": 8, "api_key": "k"}
     with Simulator(tmp_path / "sora", clock=clock.now, **ways, **limits) as simulator:
         entry = {"name": "small", "kind": "videos", "dialect": "azure-jobs", "base_url": simulator.url}
-        os.environ |= {
+        settings = {
             "AzureWebJobsStorage": connection_string,
             "MEDIA_CONTAINER": f"gate-{os.getpid()}",
             "PROVIDERS": json.dumps([{**entry, "model": "sora", "api_key_setting": "SMALL_KEY", **limits}]),
             "SMALL_KEY": "k",
             "SWEEP_SCHEDULE": "0 0 0 1 1 *",  # the storage is shared: a sweep would find other tests' jobs
         }
-        try:
-            with Host(ROOT, data=tmp_path / "host", clock=clock) as host:
-                app = sys.modules["function_app"]
-                made = build_services(app.settings, clock.now)
-                app.services = lambda: made
-                yield host, simulator
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        with start_app(tmp_path / "host", clock, **settings) as host:
+            yield host, simulator
 
 
 def submit(session: requests.Session, host: Host, owner: str) -> str:

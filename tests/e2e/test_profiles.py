@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
@@ -18,7 +17,6 @@ from emulator.functions.clock import VirtualClock
 from emulator.functions.host import Host
 from emulator.sora.profiles import PROFILES
 from emulator.sora.simulator import Simulator
-from reelkeeper.services import build_services
 
 ROOT = Path(__file__).parents[2]
 KEY = "a-key-of-theirs"
@@ -27,9 +25,11 @@ SMALL = {"sizes": ["1280x720"], "seconds": [4, 8]}
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, connection_string: str) -> Iterator[tuple[Host, dict[str, Any]]]:
+def world(
+    tmp_path_factory: pytest.TempPathFactory, connection_string: str, start_app: Any
+) -> Iterator[tuple[Host, dict[str, Any]]]:
     """One app with a video and an image provider for each server, all on one virtual clock."""
-    clock, before = VirtualClock(datetime.now(timezone.utc) - timedelta(hours=1)), dict(os.environ)
+    clock = VirtualClock(datetime.now(timezone.utc) - timedelta(hours=1))
     folder = tmp_path_factory.mktemp("profiles")
     with ExitStack() as stack:
         simulators, entries = {}, []
@@ -42,18 +42,14 @@ def world(tmp_path_factory: pytest.TempPathFactory, connection_string: str) -> I
             videos = {"kind": "videos", "dialect": "openai-videos", "model": "sora-2", **SMALL}
             images = {"kind": "images", "dialect": "openai-images", "model": "gpt-image-1.5"}
             entries += [{"name": f"{name}-videos", **videos, **place}, {"name": f"{name}-images", **images, **place}]
-        os.environ |= {
+        settings = {
             "AzureWebJobsStorage": connection_string,
             "MEDIA_CONTAINER": f"profiles-{os.getpid()}",
             "PROVIDERS": json.dumps(entries),
             "THEIR_KEY": KEY,
             "SWEEP_SCHEDULE": "0 0 0 1 1 *",  # the storage is shared: a sweep would find other tests' jobs
         }
-        stack.callback(lambda: (os.environ.clear(), os.environ.update(before)))
-        host = stack.enter_context(Host(ROOT, data=folder / "host", clock=clock))
-        app = sys.modules["function_app"]
-        made = build_services(app.settings, clock.now)
-        app.services = lambda: made
+        host = stack.enter_context(start_app(folder / "host", clock, **settings))
         yield host, simulators
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,32 +14,23 @@ import requests
 from emulator.functions.clock import VirtualClock
 from emulator.functions.host import Host
 from emulator.sora.simulator import Simulator
-from reelkeeper.services import build_services
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def world(tmp_path: Path, connection_string: str) -> Iterator[tuple[Host, Simulator]]:
+def world(tmp_path: Path, connection_string: str, start_app: Any) -> Iterator[tuple[Host, Simulator]]:
     """Host, simulator and app on one virtual clock. It starts half an hour ago: Azurite has its own idea of now."""
     clock = VirtualClock(datetime.now(timezone.utc) - timedelta(minutes=31))
-    before = dict(os.environ)
     with Simulator(tmp_path / "sora", clock=clock.now, media="tiny", api_key="k", generation_seconds=60) as simulator:
-        os.environ |= {
+        settings = {
             "AzureWebJobsStorage": connection_string,
             "MEDIA_CONTAINER": f"virtual-{os.getpid()}",
             "AZURE_SORA_ENDPOINT": simulator.url,
             "AZURE_API_KEY": "k",
         }
-        try:
-            with Host(ROOT, data=tmp_path / "host", clock=clock) as host:
-                app = sys.modules["function_app"]
-                made = build_services(app.settings, clock.now)
-                app.services = lambda: made
-                yield host, simulator
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        with start_app(tmp_path / "host", clock, **settings) as host:
+            yield host, simulator
 
 
 def submit(host: Host, **body: Any) -> str:
