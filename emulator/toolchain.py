@@ -34,6 +34,7 @@ _UNREACHABLE = re.compile(
     r"|from versions: none|Connection refused|Connection broken"
     r"|getaddrinfo|[Nn]ame resolution|[Nn]etwork is unreachable"
     r"|ECONNREFUSED|ECONNRESET|ENOTFOUND|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|ERR_SOCKET_TIMEOUT|SELF_SIGNED_CERT|CERT_"
+    r"|Exit handler never called"  # all that npm says when it does not trust the registry's certificate
 )
 
 
@@ -238,7 +239,8 @@ def _ensure_azurite(root: Path, npm: Sequence[Path]) -> None:
             raise Trouble(
                 "The npm registry cannot be reached, or a proxy refuses it.\n"
                 f"{_last_lines(done.stdout, 3)}\n"
-                "Behind a proxy set HTTPS_PROXY; with a company mirror: npm config set registry URL. "
+                "Behind a proxy set HTTPS_PROXY, and NODE_EXTRA_CA_CERTS to a file with its certificate; with a "
+                "company mirror: npm config set registry URL. "
                 "Then run the same command again."
             )
         if done.returncode:

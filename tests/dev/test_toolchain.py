@@ -113,6 +113,7 @@ def test_npm_out_of_reach_is_told_apart_from_a_failed_install(tree: Any, on_path
     (tree.root / "emulator" / "azurite" / "node_modules" / "reelkeeper-azurite").unlink()
     for words, told in (
         ("npm error code ECONNREFUSED", "npm config set registry"),
+        ("npm error Exit handler never called!", "NODE_EXTRA_CA_CERTS"),
         ("npm error code EINTEGRITY", "| npm error code EINTEGRITY"),
     ):
         fakes = on_path(node="echo 24.0.0 $0", npm=f"echo '{words}' >&2; exit 1")
