@@ -29,14 +29,17 @@ def only_admitted(create: Activity) -> Activity:
     """`create`, behind the gate of a provider with limits. There its answers name the `gate`, and there is one more:
 
     ``{next: "admit", gate}``: ask that gate, then come again with its name as `admitted`. And "wait" says in `slot`
-    what becomes of the place: ``stay``, since the POST may have had an effect, or ``back``, with the `code` why.
+    what becomes of the place: ``stay``, since the POST may have had an effect, or ``back``, with the `code` why. The
+    answer to a job that was admitted and had ended before anything was sent of it says ``waive``.
     """
 
     def create_admitted(services: Services, work: dict[str, Any]) -> dict[str, Any]:
         if not any(limits_of(services, name) for name in services.providers):
             return create(services, work)
         job = services.jobs.get(work["owner"], work["job_id"])
-        if job is None or not limits_of(services, job.provider):
+        if job is None:  # deleted, so it had ended before its turn came
+            return {**create(services, work), **({"slot": "waive"} if work.get("admitted") else {})}
+        if not limits_of(services, job.provider):
             return create(services, work)
         if _would_post(job):
             now = services.now()
@@ -45,6 +48,8 @@ def only_admitted(create: Activity) -> Activity:
             if job.stage == model.IN_LINE:
                 change(services.jobs, job.owner, job.job_id, lambda job: _out_of_line(job, now))
         step = {**create(services, work), "gate": job.provider}
+        if job.finished and job.submit_run is None and work.get("admitted") == job.provider:
+            return step | {"slot": "waive"}
         return step if step["next"] != "wait" else step | _slot(services, job)
 
     create_admitted.__doc__ = create.__doc__

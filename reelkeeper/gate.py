@@ -45,6 +45,9 @@ HOLD, LONGEST_HOLD = 60_000, 960_000
 REMEMBERED = 15
 """Leases whose length is remembered, to estimate waits."""
 
+FIRST_GUESS = 120_000
+"""How long a task is taken to last before the first has ended, to have an estimate for those who ask by then."""
+
 ANY = 1_000_000_000
 """More room than anybody needs."""
 
@@ -62,7 +65,11 @@ class Limits:
 
 @dataclass
 class Line:
-    """One owner's tickets, sorted: `jobs` and, side by side, when each is `due` to ask. `used`: of the turn so far."""
+    """One owner's tickets, sorted: `jobs` and, side by side, when each is `due` to ask.
+
+    `used`: of the turn so far. More than a whole one where places were left over and it was let in ahead of its turn,
+    less than nothing where it gave back what it had not needed.
+    """
 
     owner: str
     used: int
@@ -105,7 +112,12 @@ class Gate:
         heard: int = saved.get("heard", 0)
         self._limits, self._weights = limits, weights or {}
         self._now = max(round(now.timestamp() * 1000), heard)
-        self._lines = [Line(owner, used, [*jobs], [*due]) for owner, used, jobs, due in saved.get("lines", ())]
+        counted: dict[str, int] = saved.get("weights", {})
+        self._lines = [
+            # where the weight is another one by now the turn begins anew
+            Line(owner, used if counted.get(owner, 1) == self._weight(owner) else 0, [*jobs], [*due])
+            for owner, used, jobs, due in saved.get("lines", ())
+        ]
         self._leases = {job_id: Lease(*lease) for job_id, lease in saved.get("leases", {}).items()}
         self._admitted: list[int] = [at for at in saved.get("admitted", ()) if at > self._now - WINDOW]
         self._ran: list[int] = saved.get("ran", [])
@@ -118,6 +130,9 @@ class Gate:
         return {
             "heard": self._now,
             "lines": [[line.owner, line.used, line.jobs, line.due] for line in self._lines],
+            "weights": {
+                line.owner: weight for line in self._lines if line.used and (weight := self._weight(line.owner)) > 1
+            },
             "leases": {job_id: [lease.since, lease.until] for job_id, lease in self._leases.items()},
             "admitted": self._admitted,
             "ran": self._ran,
@@ -130,7 +145,7 @@ class Gate:
     def ask(self, owner: str, job_id: str) -> dict[str, Any]:
         """``{admitted: true}``, or ``{admitted: false, seconds, position, estimate}``: ask again in `seconds`.
 
-        `position` counts from 1; `estimate` is in how many seconds its turn may come, None when nothing is known.
+        `position` counts from 1; `estimate` is in how many seconds its turn may come: a guess until a task has ended.
         """
         if lease := self._leases.get(job_id):
             lease.until = max(lease.until, self._now + LEASE)
@@ -147,8 +162,8 @@ class Gate:
             return {"admitted": True}
         wait = self._wait(kept + 1)
         line.due[line.jobs.index(job_id)] = self._now + wait
-        starts = self._turn_comes(ahead + 1)
-        estimate = None if starts is None else round((starts - self._now) / 1000)
+        starts = self._turn_comes(ahead + 1, self._usual() if self._ran else self._guess())
+        estimate = round((starts - self._now) / 1000)
         return {"admitted": False, "seconds": wait / 1000, "position": ahead + 1, "estimate": estimate}
 
     def stay(self, owner: str, job_id: str, seconds: float) -> None:
@@ -164,6 +179,21 @@ class Gate:
         if lease:
             self._ran = [*self._ran, self._now - lease.since][-REMEMBERED:]
 
+    def waive(self, owner: str, job_id: str) -> None:
+        """The job was admitted and needs no create after all, nor ever will: as if it had never asked.
+
+        Only for a job that nothing was sent of since its admission.
+        """
+        self._forget(owner, job_id)
+        lease = self._leases.pop(job_id, None)
+        if lease is None:
+            return
+        if lease.since in self._admitted:
+            self._admitted.remove(lease.since)
+        for line in self._lines:
+            if line.owner == owner:
+                line.used = max(line.used - 1, -self._weight(owner))
+
     def back(self, owner: str, job_id: str, code: str, seconds: float) -> None:
         """The create had no effect; the job asks again in `seconds` and is the first of its owner, who is next.
 
@@ -173,11 +203,13 @@ class Gate:
         if self._leases.pop(job_id, None) is None:
             return
         line = self._line(owner)
+        line.used = (line.used or self._weight(owner)) - 1
         self._lines.remove(line)
         self._lines.insert(0, line)
         place = bisect_left(line.jobs, job_id)
         line.jobs.insert(place, job_id)
         line.due.insert(place, self._now - ON_TIME - 1)  # no place is kept for it before it asks
+        self._turns_over()
         if code == "too_many_running":
             self._slow_down()
         if code == "rate_limited" or (code == "too_many_running" and not self._leases):
@@ -216,28 +248,42 @@ class Gate:
         self._lines.append(Line(owner, 0, [], []))
         return self._lines[-1]
 
-    def _weight(self, line: Line) -> int:
-        return max(self._weights.get(line.owner, 1), 1)
+    def _weight(self, owner: str) -> int:
+        return max(self._weights.get(owner, 1), 1)
 
     def _ahead(self, mine: Line, job_id: str) -> tuple[int, int]:
         """How many tickets come before this one, and for how many of them a place is kept."""
         older, rank = bisect_left(mine.jobs, job_id), self._lines.index(mine)
-        turn = (mine.used + older) // self._weight(mine)
+        turn = (mine.used + older) // self._weight(mine.owner)
         ahead = kept = 0
         for index, line in enumerate(self._lines):
-            before = self._weight(line) * (turn + (index < rank)) - line.used
+            before = self._weight(line.owner) * (turn + (index < rank)) - line.used
             before = older if line is mine else min(max(before, 0), len(line.jobs))
             ahead += before
-            kept += sum(due + ON_TIME >= self._now for due in line.due[:before])
+            kept += self._on_time(line.due[:before])
         return ahead, kept
 
     def _take_turn(self, line: Line, job_id: str) -> None:
         line.used += 1
-        if line.used >= self._weight(line):
-            line.used = 0
-            self._lines.remove(line)
-            self._lines.append(line)
         self._forget(line.owner, job_id)
+
+    def _turns_over(self) -> None:
+        """Send who has had its turn to the end; past those who are late for theirs, but not past one who is on time."""
+        place = 0
+        while place < len(self._lines):
+            line = self._lines[place]
+            weight = self._weight(line.owner)
+            if line.used >= weight:
+                line.used -= weight
+                self._lines.append(self._lines.pop(place))
+            elif self._on_time(line.due[: weight - line.used]):
+                break
+            else:
+                place += 1
+
+    def _on_time(self, due: list[int]) -> int:
+        """For how many of them a place is kept."""
+        return sum(at + ON_TIME >= self._now for at in due)
 
     def _forget(self, owner: str, job_id: str) -> None:
         """Tear up the job's ticket, if it has one; a line without tickets has no turn."""
@@ -247,6 +293,7 @@ class Gate:
             del line.jobs[place], line.due[place]
         if not line.jobs:
             self._lines.remove(line)
+        self._turns_over()
 
     # Time
 
@@ -260,6 +307,7 @@ class Gate:
             kept = [(job, due) for job, due in kept if due + KEEP >= self._now]
             line.jobs, line.due = [job for job, _ in kept], [due for _, due in kept]
         self._lines = [line for line in self._lines if line.jobs]
+        self._turns_over()
         self._try_more()
 
     def _try_more(self) -> None:
@@ -277,8 +325,7 @@ class Gate:
         """Until this ticket asks again, when `position` counts those for whom a place is kept."""
         wait = self._may_begin(position) - self._now
         if (most := self._most()) is not None:
-            turn = self._turn_comes(position)
-            early = FAR if turn is None else (turn - self._now) // 2
+            early = (self._turn_comes(position, self._usual()) - self._now) // 2 if self._ran else FAR
             full = len(self._leases) >= most
             young = min(self._now - lease.since for lease in self._leases.values()) if full else 0
             wait = max(wait, min(NEAR * position, max(early, NEAR)), young // IDLE)
@@ -291,17 +338,22 @@ class Gate:
         free = [self._now] * per_minute + [at + WINDOW for at in self._admitted]
         return max(self._paused, _nth(free[-per_minute:], WINDOW, position))
 
-    def _turn_comes(self, position: int) -> int | None:
-        """When the ticket at this position may be admitted, going by how long leases lasted; None without experience"""
+    def _usual(self) -> int:
+        """How long leases lasted."""
+        return round(median(self._ran))
+
+    def _guess(self) -> int:
+        """The same while none has ended: no less than the oldest has lasted by now."""
+        return max([FIRST_GUESS, *(self._now - lease.since for lease in self._leases.values())])
+
+    def _turn_comes(self, position: int, lasts: int) -> int:
+        """When the ticket at this position may be admitted, if a lease lasts so long."""
         begin, most = self._may_begin(position), self._most()
         if most is None:
             return begin
-        if not self._ran:
-            return None
-        usual = round(median(self._ran))
-        ends = sorted(max(lease.since + usual, self._now) for lease in self._leases.values())
+        ends = sorted(max(lease.since + lasts, self._now) for lease in self._leases.values())
         free = [self._now] * most + ends
-        return max(begin, _nth(free[-most:], usual, position))
+        return max(begin, _nth(free[-most:], lasts, position))
 
 
 def _nth(free: list[int], period: int, position: int) -> int:

@@ -5,6 +5,7 @@ Secrets never appear in a repr or a message; nor do other values, because a key 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from reelkeeper.providers.registry import read_providers
 from reelkeeper.storage import StorageConnection
 
 DEFAULT_SWEEP = "0 */5 * * * *"
+MOST_WEIGHTS, HEAVIEST = 1000, 100
+LONGEST_OWNER = 256
 _TIME_SPAN = re.compile(r"(\d{1,4}\.)?([01]?\d|2[0-3])(:[0-5]\d){2}", re.ASCII)
 _CRON_PART = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/0*[1-9]\d*)?", re.ASCII)
 _MONTHS = "january february march april may june july august september october november december"
@@ -33,6 +36,8 @@ class Settings:
     providers: tuple[ProviderConfig, ...]
     allow_private: bool = False
     """Whether callers' addresses may be http and private (development)."""
+    owner_weights: Mapping[str, int] = field(default_factory=dict, repr=False, hash=False)
+    """How many turns in a row an owner has at a gate; whoever is not named has one."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Settings:
@@ -49,6 +54,7 @@ class Settings:
             submit_grace=grace,
             providers=read_providers(env, create_seconds=0.6 * grace.total_seconds()),
             allow_private=_switch(env, "WEBHOOK_ALLOW_PRIVATE"),
+            owner_weights=_owner_weights(env),
         )
 
 
@@ -130,6 +136,29 @@ def _deadline(env: Mapping[str, str]) -> timedelta:
 
 def _submit_grace(env: Mapping[str, str]) -> timedelta:
     return timedelta(seconds=_number(env, "SUBMIT_GRACE_SECONDS", 60, 1, 600, "seconds"))
+
+
+def _owner_weights(env: Mapping[str, str]) -> dict[str, int]:
+    name = "OWNER_WEIGHTS"
+    try:
+        entries = json.loads(_text(env, name, "{}"), object_pairs_hook=tuple)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{name} is no usable JSON: {error}.") from None
+    if not isinstance(entries, tuple):
+        words = 'must be a JSON object of owners and their turns in a row, such as {"studio": 5, "ada": 2}.'
+        raise SettingsError(f"{name} {words}")
+    if len(entries) > MOST_WEIGHTS:
+        raise SettingsError(f"{name} may name at most {MOST_WEIGHTS} owners; all others have the weight 1.")
+    for number, (owner, weight) in enumerate(entries, 1):
+        if len(owner) > LONGEST_OWNER or not owner.isprintable() or not owner.strip():
+            raise SettingsError(f"{name}: owner number {number} must be 1 to {LONGEST_OWNER} printable characters.")
+        if type(weight) is not int or not 1 <= weight <= HEAVIEST:
+            words = f"must be a whole number from 1 to {HEAVIEST}, without quotes."
+            raise SettingsError(f"{name}: the weight of owner number {number} {words}")
+    weights = dict(entries)
+    if len(weights) < len(entries):
+        raise SettingsError(f"{name} names an owner twice.")
+    return weights
 
 
 def _number(env: Mapping[str, str], name: str, default: float, low: float, high: float, unit: str) -> float:

@@ -32,7 +32,7 @@ def test_a_waiting_job_is_queued_at_its_position(world: World) -> None:
     assert found.starts_at == world.clock.now() + timedelta(seconds=300)
 
 
-def test_a_gate_without_experience_estimates_nothing(world: World) -> None:
+def test_an_answer_of_an_earlier_version_without_an_estimate_is_read(world: World) -> None:
     """The first jobs have to end before anybody knows how long one takes."""
     job = world.record()
     admit(world, job)

@@ -35,6 +35,7 @@ def world(tmp_path: Path, connection_string: str, start_app: Any) -> Iterator[tu
             "MEDIA_CONTAINER": f"gate-{os.getpid()}",
             "PROVIDERS": json.dumps([{**entry, "model": "sora", "api_key_setting": "SMALL_KEY", **limits}]),
             "SMALL_KEY": "k",
+            "OWNER_WEIGHTS": '{"studio": 3}',
             "SWEEP_SCHEDULE": "0 0 0 1 1 *",  # the storage is shared: a sweep would find other tests' jobs
         }
         with start_app(tmp_path / "host", clock, **settings) as host:
@@ -76,3 +77,19 @@ def test_many_jobs_of_ten_owners_keep_to_the_limits(world):
     assert most_at_once([(task["created"], task["ends"]) for task in tasks]) == RUNNING
     assert most_at_once([(task["created"], task["created"] + 60) for task in tasks]) <= PER_MINUTE
     assert [task["prompt"] for task in tasks[before:]].index("light") <= 9
+
+
+@pytest.mark.slow
+def test_a_weight_is_so_many_creates_to_one(world):
+    """Of any four creates while both wait three are the heavy owner's, give or take one for the second place."""
+    host, simulator = world
+    with requests.Session() as session:
+        for owner in ("studio",) * 18 + ("ada",) * 18:
+            submit(session, host, owner)
+        host.advance(timedelta(minutes=10))
+    order = [task["prompt"] for task in simulator.tasks()[::-1]]
+    assert len(order) == 36
+    both_wait = order[RUNNING : len(order) - order[::-1].index("studio")]
+    shares = [both_wait[start : start + 4].count("studio") for start in range(len(both_wait) - 3)]
+    assert set(shares) <= {2, 3, 4}
+    assert 3 * both_wait.count("ada") <= both_wait.count("studio") + 3

@@ -12,15 +12,20 @@ import pytest
 
 from entities.gate import LATER, keep_gate
 from reelkeeper.providers.base import Terms
+from reelkeeper.settings import Settings
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=timezone.utc)
 JOB = {"owner": "ada", "job_id": "one"}
 OTHER = {"owner": "bob", "job_id": "two"}
 
 
-def run(state: str | None, *batch: tuple[str, Any], running: int = 1, key: str = "sora") -> Any:
+def run(
+    state: str | None, *batch: tuple[str, Any], running: int = 1, key: str = "sora", weights: str = ""
+) -> Any:  # fmt: skip
     """(the new state as JSON text, the answers) of a batch of (operation, input)."""
-    services: Any = SimpleNamespace(providers={"sora": SimpleNamespace(terms=Terms(running))}, now=lambda: NOW)
+    env = {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "OWNER_WEIGHTS": weights}
+    providers = {"sora": SimpleNamespace(terms=Terms(running))}
+    services: Any = SimpleNamespace(providers=providers, now=lambda: NOW, settings=Settings.from_environment(env))
     operations = [
         {"name": name, "input": None if said is None else json.dumps(json.dumps(said)), "isSignal": False}
         for name, said in batch
@@ -50,6 +55,31 @@ def test_the_limits_are_those_of_the_settings_now() -> None:
     assert answers == [{"admitted": True}]
     _, answers = run(state, ("ask", {"owner": "ada", "job_id": "2"}), key="gone")
     assert answers == [{"admitted": True}]
+
+
+@pytest.mark.parametrize(
+    ("weights", "order"),
+    [("", "abababababab"), ('{"ann": 3}', "aaabaaabaaab"), ('{"bob": 2, "ann": 1}', "abbabbabbabb")],
+)
+def test_owners_have_as_many_turns_in_a_row_as_the_settings_say(weights: str, order: str) -> None:
+    """Two owners always wait; each operation is a batch of its own, with the settings of that moment."""
+    jobs = [{"owner": owner, "job_id": f"{owner}-{n:02}"} for n in range(12) for owner in ("ann", "bob")]
+    state, _ = run(None, ("ask", JOB), *[("ask", job) for job in jobs], weights=weights)
+    before, found = JOB, ""
+    for _ in order:
+        state, _ = run(state, ("leave", before), weights=weights)
+        state, answers = run(state, *[("ask", job) for job in jobs], weights=weights)
+        (before,) = [job for job, answer in zip(jobs, answers, strict=True) if answer["admitted"]]
+        jobs.remove(before)
+        found += before["owner"][0]
+    assert found == order
+
+
+def test_a_waived_job_leaves_no_trace() -> None:
+    """Nor does one that the gate has never heard of."""
+    empty, _ = run(None, ("leave", JOB))
+    state, answers = run(None, ("ask", JOB), ("waive", JOB), ("waive", OTHER))
+    assert (answers[1:], json.loads(state)) == ([None, None], json.loads(empty))
 
 
 @pytest.mark.parametrize("state", ['"text"', "[1]", '{"lines": 3}', '{"heard": "x"}', '{"leases": {"a": [1]}}'])

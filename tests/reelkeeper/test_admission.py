@@ -16,7 +16,7 @@ from world import World
 from activities.create import create_task
 from reelkeeper import model
 from reelkeeper.admission import limits_of, only_admitted
-from reelkeeper.gate import Limits
+from reelkeeper.gate import Gate, Limits
 from reelkeeper.model import Job
 from reelkeeper.providers.base import Terms
 from reelkeeper.providers.memory import refusal
@@ -116,6 +116,41 @@ def test_an_unknown_outcome_keeps_its_place_until_it_is_known(world: World) -> N
     assert {name: answer.get(name) for name in ("next", "seconds", "slot", "code")} == {
         "next": "wait", "seconds": 0.0, "slot": "back", "code": "",
     }  # fmt: skip
+
+
+def cancelled(world: World, **changes: Any) -> Job:
+    """A job that its owner cancelled while it stood in line."""
+    now = world.clock.now()
+    return world.force(world.record(), status=model.CANCELLED, stage="done", finished_at=now, **changes)
+
+
+def test_an_admission_that_comes_too_late_is_waived(world: World) -> None:
+    """The job was cancelled in line, so nothing was ever sent of it: as if it had not been admitted."""
+    job = cancelled(world)
+    assert create(world, job, admitted="sora") == {"next": "stop", "gate": "sora", "slot": "waive"}
+    assert create(world, job) == {"next": "stop", "gate": "sora"}
+    assert create(world, job, admitted="veo") == {"next": "stop", "gate": "sora"}
+    world.jobs.delete(job)
+    assert create(world, job, admitted="sora") == {"next": "stop", "slot": "waive"}
+    assert world.provider.submitted == []
+
+
+def test_an_admission_under_which_something_was_sent_counts(world: World) -> None:
+    """A job that ended after its POST leaves, whatever became of that."""
+    sent = cancelled(world, submit_run="run", submitting_since=world.clock.now())
+    for job in (sent, world.completed()):
+        assert create(world, job, admitted="sora") == {"next": "stop", "gate": "sora"}
+
+
+def test_five_hundred_cancelled_jobs_do_not_use_up_the_rate(world: World) -> None:
+    """All of them are admitted in one minute of ten creates, and another owner's jobs still find the ten."""
+    world.provider.terms = Terms(creates_per_minute=10)
+    gate = Gate(limits_of(world.services, "sora"), world.clock.now())
+    for job in [cancelled(world) for _ in range(500)]:
+        assert gate.ask(job.owner, job.job_id) == {"admitted": True}
+        step = create(world, job, admitted="sora")
+        getattr(gate, step.get("slot", "leave"))(job.owner, job.job_id)
+    assert [gate.ask("bob", f"{number:02}")["admitted"] for number in range(11)] == [True] * 10 + [False]
 
 
 def test_a_turn_that_comes_early_is_taken(world: World) -> None:

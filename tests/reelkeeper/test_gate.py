@@ -33,6 +33,9 @@ class Door:
     def back(self, owner: str, job_id: str, code: str = "too_many_running", seconds: float = 15) -> None:
         self._do("back", owner, job_id, code, seconds)
 
+    def waive(self, owner: str, job_id: str) -> None:
+        self._do("waive", owner, job_id)
+
     def run(self, owner: str, job_id: str) -> None:
         """Admitted, with a task."""
         assert self.ask(owner, job_id) == {"admitted": True}
@@ -66,7 +69,7 @@ def test_places_are_given_until_there_are_none() -> None:
     """As many as may run are admitted at once; the next is told its position and when to ask again."""
     door = Door(max_running=2)
     assert door.admitted(*jobs("ada", 5)) == ["ada-0000", "ada-0001"]
-    assert door.ask("ada", "ada-0004") == {"admitted": False, "seconds": 6.0, "position": 3, "estimate": None}
+    assert door.ask("ada", "ada-0004") == {"admitted": False, "seconds": 6.0, "position": 3, "estimate": 240}
     door.leave("ada", "ada-0000")
     assert door.admitted(*reversed(jobs("ada", 5)[2:])) == ["ada-0002"]
 
@@ -168,6 +171,26 @@ def test_short_leases_shorten_the_waits() -> None:
     answers = [door.ask(*job) for job in jobs("cleo", 30)]
     assert [answers[place - 1]["estimate"] for place in (1, 10, 11, 30)] == [10, 10, 20, 30]
     assert [answers[place - 1]["seconds"] for place in (1, 2, 10, 11, 30)] == [2, 4, 5, 10, 15]
+
+
+def test_until_a_task_has_ended_its_length_is_guessed() -> None:
+    """Two minutes, or what the oldest lease has lasted by now. The waits know better than to trust that."""
+    door = Door(max_running=1)
+    door.run("x", "first")
+    known = []
+    for seconds in (0, 50, 70, 180):
+        door.wait(seconds=seconds)
+        answers = [door.ask(*job) for job in jobs("ada", 30)]
+        known.append([answers[0]["estimate"], answers[1]["estimate"], answers[29]["seconds"]])
+    assert known == [[120, 240, 60], [70, 190, 60], [0, 120, 60], [0, 300, 60]]
+    door.leave("x", "first")
+    door.run("ada", "ada-0000")
+    door.wait(seconds=100)
+    assert [door.ask(*job)["estimate"] for job in jobs("ada", 3)[1:]] == [200, 500]
+    door = Door(max_running=10)
+    door.admitted(*jobs("x", 10))
+    door.wait(seconds=110)
+    assert [door.ask(*job)["seconds"] for job in jobs("ada", 9)][-1] == 18
 
 
 def test_long_leases_lengthen_the_waits() -> None:
@@ -301,6 +324,62 @@ def test_a_waiting_job_may_leave() -> None:
     assert door.ask("bob", "b")["position"] == 1
 
 
+@pytest.mark.parametrize("weight", [1, 2, 3])
+def test_a_waived_job_never_was_admitted(weight: int) -> None:
+    """Neither the rate nor the turns nor what is known of tasks shows that it was; the next ones come up at once."""
+    door, other = Door(max_running=1, per_minute=2, a=weight), Door(max_running=1, per_minute=2, a=weight)
+    turn = jobs("b", 1)[0] if weight == 1 else jobs("a", 2)[1]
+    for each in (door, other):
+        each.run("x", "first")
+        for job in (*jobs("a", 4), *jobs("b", 2)):
+            each.ask(*job)
+        each.wait(seconds=30)
+        each.leave("x", "first")
+        assert each.admitted(*jobs("a", 1)) == ["a-0000"]
+        each.leave(*jobs("a", 1)[0])
+        each.wait(seconds=32)
+    assert door.admitted(turn) == [turn[1]]
+    for _ in range(2):
+        door.waive(*turn)
+    other.leave(*turn)  # cancelled before it was admitted
+    told = []
+    for each in (door, other):
+        each.stay("x", "next")
+        waiting = [job for job in (*jobs("a", 4)[1:], *jobs("b", 2)) if job != turn]
+        told.append([each.ask(*job) for job in waiting])
+    assert told[0] == told[1]
+    assert [{**door.state, "lines": 0, "weights": 0}] == [{**other.state, "lines": 0, "weights": 0}]
+
+
+def test_five_hundred_cancelled_jobs_use_up_nothing() -> None:
+    """Each is let in, turns out to need no create, and the ten of this minute are still there for others."""
+    door = Door(max_running=1, per_minute=10)
+    for job in jobs("ada", 500):
+        assert door.ask(*job) == {"admitted": True}
+        door.waive(*job)
+    assert (door.state["admitted"], door.state["leases"], door.state["ran"]) == ([], {}, [])
+    for job in jobs("bob", 10):
+        door.run(*job)
+        door.leave(*job)
+    assert not door.ask("bob", "eleventh")["admitted"]
+
+
+def test_waiving_takes_back_only_the_job_s_own_admission() -> None:
+    """One that was refused and stands in line again had a create before; one that only waits gives up its ticket."""
+    door = Door(per_minute=2)
+    door.ask("ada", "a")
+    door.back("ada", "a", "provider_error", 5)
+    door.wait(seconds=5)
+    assert door.ask("ada", "a")["admitted"]
+    assert not door.ask("bob", "b")["admitted"]
+    door.waive("ada", "a")
+    assert door.ask("bob", "b")["admitted"]
+    assert not door.ask("cleo", "c")["admitted"]
+    for job in (("cleo", "c"), ("dan", "never seen"), ("ada", "a")):
+        door.waive(*job)
+    assert (door.state["lines"], len(door.state["admitted"])) == ([], 2)
+
+
 def test_jobs_that_run_already_come_back_as_running() -> None:
     """An entity that was lost is told by the running jobs that they run, and admits only what is left."""
     door = Door(max_running=3)
@@ -414,6 +493,45 @@ def test_who_comes_back_is_next() -> None:
     door.wait(seconds=5)
     assert door.ask("ada", "a")["position"] == 1
     assert door.ask("cleo", "cleo")["position"] == 2
+
+
+def test_of_several_turns_only_the_refused_one_is_taken_again() -> None:
+    """The last of three turns in a row comes to nothing: one more, not three more, before the next owner."""
+    door = Door(max_running=1, a=3)
+    door.run("x", "first")
+    for job in (*jobs("a", 8), *jobs("b", 1)):
+        door.ask(*job)
+    before = ("x", "first")
+    for job in jobs("a", 3):
+        door.leave(*before)
+        assert door.ask(*job)["admitted"]
+        before = job
+    door.back(*before, "provider_error", 0)
+    assert door.admitted(*reversed(jobs("a", 8)), *jobs("b", 1)) == ["a-0002"]
+    door.leave(*before)
+    assert door.admitted(*jobs("a", 8), *jobs("b", 1)) == ["b-0000"]
+
+
+def test_a_weight_that_was_lowered_in_the_middle_of_a_turn_holds_at_once() -> None:
+    """The owner has had more than its turn by the new weight: one more, and then the others, but never none at all."""
+    door = Door(max_running=1, a=5)
+    door.run("x", "first")
+    for job in (*jobs("a", 9), *jobs("b", 9)):
+        door.ask(*job)
+    before = ("x", "first")
+    for job in jobs("a", 4):
+        door.leave(*before)
+        assert door.ask(*job)["admitted"]
+        before = job
+    door.weights = {}
+    waiting, order = [*jobs("a", 9)[4:], *jobs("b", 9)], []
+    for _ in range(4):
+        door.leave(*before)
+        (admitted,) = door.admitted(*waiting)
+        before = next(job for job in waiting if job[1] == admitted)
+        waiting.remove(before)
+        order.append(before[0])
+    assert order == ["a", "b", "a", "b"]
 
 
 def test_another_refusal_only_frees_the_place() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from emulator.functions.ncrontab import Schedule
+from reelkeeper.diagnosis.environment import read_settings, settings_check
 from reelkeeper.errors import SettingsError
 from reelkeeper.settings import Settings
 
@@ -39,13 +41,14 @@ def test_storage_alone_is_enough() -> None:
     assert settings.deadline == timedelta(hours=24)
     assert settings.submit_grace == timedelta(seconds=60)
     assert settings.providers == ()
+    assert settings.owner_weights == {}
     assert settings.storage.connection_string == STORAGE
 
 
 def test_blank_settings_count_as_absent() -> None:
     """A portal and local.settings.json leave empty values behind; they mean the default."""
     names = ("MEDIA_STORAGE", "MEDIA_CONTAINER", "SWEEP_SCHEDULE", "JOB_DEADLINE_HOURS", "AUTH_MODE", "SORA_MODEL")
-    blank = dict.fromkeys([*names, "SUBMIT_GRACE_SECONDS", *SORA], "  ")
+    blank = dict.fromkeys([*names, "SUBMIT_GRACE_SECONDS", "OWNER_WEIGHTS", *SORA], "  ")
     assert read(**blank) == read()
 
 
@@ -53,6 +56,38 @@ def test_private_addresses_are_closed_unless_they_are_opened() -> None:
     """Only the word `true` opens them."""
     assert [read(**env).allow_private for env in ({}, {"WEBHOOK_ALLOW_PRIVATE": " "})] == [False, False]
     assert [read(WEBHOOK_ALLOW_PRIVATE=word).allow_private for word in ("true", "TRUE", "false")] == [True, True, False]
+
+
+def test_owners_may_have_several_turns_in_a_row() -> None:
+    """Whole numbers by owner, for as many owners and as long names as there may be."""
+    assert read(OWNER_WEIGHTS=' {"studio": 5, "Ada L\\u00f8v \\"x\\"": 1} ').owner_weights == {
+        "studio": 5, 'Ada Løv "x"': 1,
+    }  # fmt: skip
+    many = {f"{number:0256}": 1 + number % 100 for number in range(1000)}
+    assert read(OWNER_WEIGHTS=json.dumps(many)).owner_weights == many
+    assert refusal({**FULL, "OWNER_WEIGHTS": json.dumps({**many, "one": 1})}).startswith("OWNER_WEIGHTS")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f'{{"{API_KEY}": 0}}',
+        f'{{"a": 1, "{API_KEY}": 2, "{API_KEY}": 2}}',
+        f'{{"{API_KEY}\\u0007": 1}}',
+        f'{{"a": "{API_KEY}"}}',
+        f'{{"a": 1}} {API_KEY}',
+    ],
+)
+def test_weights_are_refused_without_being_repeated(value: str) -> None:
+    """Neither an owner nor a weight is told, only which of them it is; the diagnosis lays the setting aside."""
+    message = refusal({**FULL, "OWNER_WEIGHTS": value})
+    assert message.startswith("OWNER_WEIGHTS")
+    assert API_KEY not in message
+    reading = read_settings({**FULL, "OWNER_WEIGHTS": value})
+    assert reading.settings == Settings.from_environment(FULL)
+    check = settings_check(reading)
+    assert (check.ok, check.detail) == (False, message)
+    assert "Correct OWNER_WEIGHTS" in str(check.fix)
 
 
 def test_two_settings_make_a_provider() -> None:
@@ -113,6 +148,8 @@ def test_providers_of_all_settings_stand_in_one_order() -> None:
         ("MEDIA_STORAGE", f"accountname=reels;accountkey={KEY}"),
         ("WEBHOOK_ALLOW_PRIVATE", "true"),
         ("WEBHOOK_ALLOW_PRIVATE", "False"),
+        ("OWNER_WEIGHTS", "{}"),
+        ("OWNER_WEIGHTS", '{"ada": 1, "bob": 100}'),
     ],
 )
 def test_good_values_are_taken(name: str, value: str) -> None:
@@ -180,6 +217,28 @@ def test_good_values_are_taken(name: str, value: str) -> None:
         ("MEDIA_STORAGE__tableServiceUri", "https://reels.table.core.windows.net"),
         ("WEBHOOK_ALLOW_PRIVATE", "yes"),
         ("WEBHOOK_ALLOW_PRIVATE", "1"),
+        ("OWNER_WEIGHTS", "studio=5"),
+        ("OWNER_WEIGHTS", "5"),
+        ("OWNER_WEIGHTS", "null"),
+        ("OWNER_WEIGHTS", '["ada", 2]'),
+        ("OWNER_WEIGHTS", '[["ada", 2]]'),
+        ("OWNER_WEIGHTS", '{"ada": 0}'),
+        ("OWNER_WEIGHTS", '{"ada": 101}'),
+        ("OWNER_WEIGHTS", '{"ada": -1}'),
+        ("OWNER_WEIGHTS", '{"ada": 1.5}'),
+        ("OWNER_WEIGHTS", '{"ada": 2.0}'),
+        ("OWNER_WEIGHTS", '{"ada": NaN}'),
+        ("OWNER_WEIGHTS", '{"ada": true}'),
+        ("OWNER_WEIGHTS", '{"ada": "2"}'),
+        ("OWNER_WEIGHTS", '{"ada": null}'),
+        ("OWNER_WEIGHTS", '{"ada": {"weight": 2}}'),
+        ("OWNER_WEIGHTS", '{"ada": 1, "ada": 1}'),
+        ("OWNER_WEIGHTS", '{"": 2}'),
+        ("OWNER_WEIGHTS", '{" ": 2}'),
+        ("OWNER_WEIGHTS", '{"\\ud800": 2}'),
+        ("OWNER_WEIGHTS", '{"' + 257 * "a" + '": 2}'),
+        ("OWNER_WEIGHTS", '{"ada": ' + 5000 * "9" + "}"),
+        ("OWNER_WEIGHTS", 100_000 * "["),
     ],
 )
 def test_bad_values_stop_the_start_by_name(name: str, value: str) -> None:
@@ -196,6 +255,7 @@ def test_bad_values_stop_the_start_by_name(name: str, value: str) -> None:
         "SUBMIT_GRACE_SECONDS",
         "AUTH_MODE",
         "WEBHOOK_ALLOW_PRIVATE",
+        "OWNER_WEIGHTS",
     ],
 )
 @pytest.mark.parametrize("secret", [STORAGE, API_KEY, f"https://h/?sig={KEY}"])
