@@ -6,7 +6,7 @@ No ``from __future__ import annotations`` here: the Functions worker reads the a
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ from reelkeeper.parts import KINDS
 from reelkeeper.services import Services, build_services
 from reelkeeper.settings import DEFAULT_SWEEP, Settings
 from triggers.answers import answering
+from triggers.batches import create_batch, get_batch
+from triggers.cancel import cancel_job
+from triggers.delete import delete_job
 from triggers.diagnostics import get_diagnostics
 from triggers.generate import generate
 from triggers.health import get_health
@@ -46,34 +49,39 @@ def services() -> Services:
     return build_services(settings)
 
 
+Answering = Callable[[Services, func.HttpRequest, str], func.HttpResponse]
+Starting = Callable[[Services, func.HttpRequest, df.DurableOrchestrationClient, str], Awaitable[func.HttpResponse]]
+
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 
-def register_generate(kind: str) -> None:
+def register_start(kind: str, name: str, route: str, body: Starting) -> None:
     async def start(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-        return await generate(services(), req, client, kind)
+        return await body(services(), req, client, kind)
 
-    start.__name__ = name = f"generate_{kind}"
+    start.__name__ = f"{name}_{kind}"
     bound = app.durable_client_input(client_name="client")(answering(start))
-    app.function_name(name)(app.route(f"{kind}/generate", methods=["POST"])(bound))
+    app.function_name(start.__name__)(app.route(f"{kind}/{route}", methods=["POST"])(bound))
 
 
-def register_read(
-    kind: str, name: str, route: str, body: Callable[[Services, func.HttpRequest, str], func.HttpResponse]
-) -> None:
-    def read(req: func.HttpRequest) -> func.HttpResponse:
+def register(kind: str, name: str, method: str, route: str, body: Answering) -> None:
+    def answer(req: func.HttpRequest) -> func.HttpResponse:
         return body(services(), req, kind)
 
-    read.__name__ = f"{name}_{kind}"
-    app.function_name(read.__name__)(app.route(f"{kind}/{route}", methods=["GET"])(answering(read)))
+    answer.__name__ = f"{name}_{kind}"
+    app.function_name(answer.__name__)(app.route(f"{kind}/{route}", methods=[method])(answering(answer)))
 
 
 for kind in KINDS:
-    register_generate(kind)
-    register_read(kind, "status", "{job_id}/status", get_status)
-    register_read(kind, "result", "{job_id}/result", get_result)
-    register_read(kind, "content", "{job_id}/content", get_content)
-    register_read(kind, "gallery", "user", get_gallery)
+    register_start(kind, "generate", "generate", generate)
+    register_start(kind, "batches", "batches", create_batch)
+    register(kind, "batch", "GET", "batches/{batch_id}", get_batch)
+    register(kind, "status", "GET", "{job_id}/status", get_status)
+    register(kind, "result", "GET", "{job_id}/result", get_result)
+    register(kind, "content", "GET", "{job_id}/content", get_content)
+    register(kind, "gallery", "GET", "user", get_gallery)
+    register(kind, "cancel", "POST", "{job_id}/cancel", cancel_job)
+    register(kind, "delete", "DELETE", "{job_id}", delete_job)
 
 
 @app.function_name("providers")

@@ -15,6 +15,7 @@ from reelkeeper.errors import Fault, ProviderError
 from reelkeeper.model import Job, Task, from_iso, to_iso
 from reelkeeper.records.base import Watch, change
 from reelkeeper.services import Services
+from reelkeeper.withdrawal import withdraw
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +24,15 @@ def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     """``{owner, job_id, misses?, first_miss?, failures?}`` -> the same with ``next`` and ``seconds`` set:
 
     ``next`` is "poll" (again in `seconds`), "keep" (with `outputs`: their number), "settle" (with `status`, `fault`),
-    "wait" (the task failed uncharged; create anew in `seconds`) or "stop" (nothing left to do).
+    "wait" (the task failed uncharged; create anew in `seconds`) or "stop" (nothing left to do). A job that was
+    cancelled meanwhile is withdrawn: "poll" again as long as that takes.
 
     Raises when our own storage fails.
     """
     owner, job_id = work["owner"], work["job_id"]
     job = services.jobs.get(owner, job_id)
+    if job and job.withdrawing:
+        return _withdraw(services, job)
     if job is None or job.finished:
         return {"next": "stop"}
     if job.outputs and job.status != model.SUBMITTING:
@@ -49,6 +53,12 @@ def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     if task.state in ("succeeded", "failed", "cancelled"):
         return _ended(services, job, task)
     return _running(services, job, task)
+
+
+def _withdraw(services: Services, job: Job) -> dict[str, Any]:
+    """Cancelled meanwhile. Its task keeps a place at the provider until it is gone, so the watch lasts as long."""
+    seconds = withdraw(services, job)
+    return {"next": "stop"} if seconds is None else _once_more(job, seconds)
 
 
 def _running(services: Services, job: Job, task: Task) -> dict[str, Any]:
@@ -157,4 +167,8 @@ def _out_of_time(job: Job) -> dict[str, Any]:
 def _again(services: Services, job: Job, seconds: float) -> dict[str, Any]:
     due = services.now() + timedelta(seconds=seconds) + policy.STEP_GRACE
     services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, due, job.expires_at))
+    return _once_more(job, seconds)
+
+
+def _once_more(job: Job, seconds: float) -> dict[str, Any]:
     return {"next": "poll", "seconds": seconds, "owner": job.owner, "job_id": job.job_id}

@@ -29,6 +29,8 @@ def settle_job(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     job = change(services.jobs, work["owner"], work["job_id"], settled)
     if job is None:
         services.watchdog.unwatch(work["job_id"])
+    elif job.withdrawing:  # cancelled while its files were fetched: the sweep sees that it is withdrawn
+        services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, services.now() + policy.START_GRACE))
     elif job.finished:
         close_books(services, job)
     elif job.next_attempt_at is not None:

@@ -1,7 +1,8 @@
 """store: make the downloaded file visible in the owner's storage, in one conditional commit.
 
 1. A blob that is committed already is the answer: a second run changes nothing.
-2. Exactly the blocks that `download` vouched for are committed, with content type, cache headers, file name, metadata.
+2. A job that its owner has cancelled or deleted keeps nothing.
+3. Exactly the blocks that `download` vouched for are committed, with content type, cache headers, file name, metadata.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
-from reelkeeper import names
+from reelkeeper import model, names
 from reelkeeper.clips import blocks
 from reelkeeper.clips.base import MissingBlocks, StoredClip
 from reelkeeper.errors import ADVICE, Fault
@@ -22,6 +23,8 @@ from reelkeeper.services import Services
 
 log = logging.getLogger(__name__)
 
+UNWANTED = Fault("task_lost", "The job was cancelled or deleted while its file was fetched.")
+
 
 def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     """``{owner, job_id, index, part, staged}``, the last as `download` answered -> ``{clip}`` or ``{fault}``.
@@ -29,8 +32,8 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     The clip of a thumbnail is the picture's own path and size. Raises when our own storage fails.
     """
     job = services.jobs.get(work["owner"], work["job_id"])
-    if job is None:
-        return {"fault": Fault("task_lost", "The job was deleted while its file was fetched.").to_dict()}
+    if job is None or job.status == model.CANCELLED:
+        return _unwanted(services, job)
     index, staged = work["index"], work["staged"]
     paths = {
         media_type: names.clip_path(job.owner, job.kind, job.job_id, index, EXTENSIONS[media_type])
@@ -65,7 +68,20 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
         except MissingBlocks:
             return _gone(job, path)
         log.info("job %s: stored %s, %d bytes", job.job_id, path, stored.size)
+        if not _is_wanted(services, job):  # whoever deleted its files may have looked before this one was there
+            return _unwanted(services, job)
     return {"clip": asdict(_clip(job, index, stored))}
+
+
+def _is_wanted(services: Services, job: Job) -> bool:
+    current = services.jobs.get(job.owner, job.job_id)
+    return current is not None and current.status != model.CANCELLED
+
+
+def _unwanted(services: Services, job: Job | None) -> dict[str, Any]:
+    if job:
+        services.clips.delete_all(names.job_prefix(job.owner, job.kind, job.job_id))
+    return {"fault": UNWANTED.to_dict()}
 
 
 def _find(services: Services, paths: Iterable[str]) -> StoredClip | None:

@@ -4,12 +4,11 @@
                          |        '-> dismissed       the task is another job's: as if the answer were lost
                          |-> lost -> found (= named) | queued | parked
                          |-> refused                  for good: settled as failed
-                         |-> moved                    to another provider: begun anew there
-                         '-> queued                   no POST is under way; begun anew later
+                         |-> moved | queued           begun anew later, elsewhere or here: no POST is under way
+    any but an end -> cancelled -> found -> withdrawn
 
-A *submission* lasts from one `begun` to what decides it. Its run alone may POST. A task is named before it is claimed,
-so that a job never claims two. A step takes the record as it is now and, mostly, the submission it is about; it returns
-the changed job, or None where the record has moved on.
+A *submission* lasts from one `begun` to what decides it; its run alone may POST. A task is named before it is claimed,
+so that a job never claims two. A step returns the changed job, or None where the record has moved on.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def may_post(job: Job, now: datetime, grace: timedelta) -> bool:
 
 def reconcile_at(job: Job, grace: timedelta) -> datetime:
     """From when on nothing of the POST is under way any more, and its task is in the provider's list."""
-    if job.stage == RECONCILING and job.next_attempt_at:
+    if job.stage in (RECONCILING, model.WITHDRAWING) and job.next_attempt_at:
         return job.next_attempt_at
     ready = since(job) + grace
     return max(ready, job.next_attempt_at or ready) if job.status == model.SUBMITTING else ready
@@ -71,24 +70,27 @@ def holder(job: Job) -> str:
 
 def named(current: Job, task: Task, place: str, now: datetime, deadline: timedelta) -> Job | None:
     """Write down the task that the POST made, whatever else has happened: it is paid for. Not yet held."""
-    if current.task_id or current.status not in WAITING | OPEN:
+    if current.task_id or current.status not in WAITING | OPEN | {model.CANCELLED}:
         return None
     # no later than now and no earlier than its POST, whatever the provider's clock says
     started = max(since(current), min(task.created_at, now))
     end = policy.kept_until(task.expires_at, started, deadline)
     known = {"task_id": task.task_id, "place": place, "creates": current.creates + 1, "outputs": task.outputs}
     times = {"generating_since": started, "expires_at": end, "next_attempt_at": None}
+    if current.status == model.CANCELLED:
+        return current.to(model.CANCELLED, now, stage=model.WITHDRAWING, **known, **times)
     return current.to(model.SUBMITTING, now, stage=task.stage, **known, **times)
 
 
 def found(current: Job, submission: Job, task: Task, place: str, now: datetime, deadline: timedelta) -> Job | None:
     """Write down a task of the provider's list that may be this submission's. Not yet held: it may be another job's."""
-    return named(current, task, place, now, deadline) if undecided(current, submission) else None
+    open_still = undecided(current, submission) or _still_sought(current, submission)
+    return named(current, task, place, now, deadline) if open_still else None
 
 
 def held(current: Job, claimer: Job, now: datetime) -> Job | None:
     """The named task is claimed for this job: go on to watch it, or to keep what it has made already."""
-    if not _names(current, claimer):
+    if not _names(current, claimer) or current.withdrawing:
         return None
     watched = current.to(model.GENERATING, now, attempts=0, next_attempt_at=None, fault=None)
     return watched.to(model.DOWNLOADING, now, stage="downloading", progress=92) if watched.outputs else watched
@@ -99,12 +101,13 @@ def dismissed(current: Job, claimer: Job, now: datetime, again_at: datetime) -> 
     if not _names(current, claimer):
         return None
     forgotten = {"task_id": None, "expires_at": None, "generating_since": None, "creates": current.creates - 1}
-    return current.to(model.SUBMITTING, now, stage=RECONCILING, next_attempt_at=again_at, outputs=(), **forgotten)
+    stage = model.WITHDRAWING if current.withdrawing else RECONCILING
+    return current.to(current.status, now, stage=stage, next_attempt_at=again_at, outputs=(), **forgotten)
 
 
 def _names(current: Job, claimer: Job) -> bool:
     same = (current.task_id, current.creates) == (claimer.task_id, claimer.creates)
-    return same and current.status == model.SUBMITTING
+    return same and (current.status == model.SUBMITTING or current.withdrawing)
 
 
 def lost(current: Job, submission: Job, now: datetime, again_at: datetime, fault: Fault) -> Job | None:
@@ -165,3 +168,38 @@ def parked(current: Job, submission: Job, now: datetime, again_at: datetime) -> 
         return None
     fault = Fault("submit_unknown", ADVICE["submit_unknown"])
     return current.to(model.SUBMIT_UNKNOWN, now, stage="parked", next_attempt_at=again_at, fault=fault)
+
+
+def cancelled(current: Job, now: datetime) -> Job | None:
+    """The owner wants it no more. What may run at the provider is withdrawn next; None where the job has ended."""
+    if current.finished:
+        return None
+    sure = current.status in WAITING or current.stage == REFUSED
+    nothing_sent = {"submit_run": None, "submitting_since": None} if sure else {}
+    end = {"stage": model.WITHDRAWING, "finished_at": now, "next_attempt_at": None, "fault": None, "warning": None}
+    return current.to(model.CANCELLED, now, **end, **nothing_sent)
+
+
+def withdrawn(current: Job, seen: Job, now: datetime, warning: str | None) -> Job | None:
+    """Nothing of it runs any more, or nothing can be done about what does, as `warning` tells."""
+    if not current.withdrawing or current.task_id != seen.task_id:
+        return None
+    return current.to(model.CANCELLED, now, stage="done", next_attempt_at=None, warning=warning)
+
+
+def later(current: Job, now: datetime, again_at: datetime) -> Job | None:
+    """Its task could not be withdrawn now: try again then."""
+    return current.to(model.CANCELLED, now, next_attempt_at=again_at) if current.withdrawing else None
+
+
+def not_made(current: Job, submission: Job, now: datetime) -> Job | None:
+    """The POST of a job that was cancelled meanwhile is refused: there is no task to withdraw."""
+    if not _still_sought(current, submission):
+        return None
+    return current.to(model.CANCELLED, now, submit_run=None, submitting_since=None)
+
+
+def _still_sought(current: Job, submission: Job) -> bool:
+    """Whether the job was cancelled while this submission was open, and no task of it has been found yet."""
+    same = (current.submit_run, current.submitting_since) == (submission.submit_run, submission.submitting_since)
+    return same and current.withdrawing and current.task_id is None

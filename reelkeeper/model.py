@@ -20,6 +20,9 @@ DOWNLOAD_FAILED, SUBMIT_UNKNOWN = "download_failed", "submit_unknown"
 IN_LINE = "in_line"
 """Stage of a queued job that waits for its turn at its provider's gate."""
 
+WITHDRAWING = "withdrawing"
+"""Stage of a cancelled job whose task, if it has one, may still run at the provider."""
+
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELLED, EXPIRED})
 
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -161,6 +164,7 @@ class Job:
     `submit_run` is the run of the last submission, which alone may POST.
     `place` is where the task lives (provider name, base URL), so that later calls reach the place that made it.
     `moved_from`: providers that could not take the job before the one that it is at now.
+    `batch_id` is the batch that it came in; `key_digest` the digest of the Idempotency-Key that it was made under.
     `queue_position`, and `starts_at`, when its turn may come, are of any meaning only while the stage is IN_LINE.
     `etag` is the version read from storage ("" before the first insert) and no part of the record's content.
     """
@@ -192,11 +196,18 @@ class Job:
     warning: str | None = None
     queue_position: int | None = None
     starts_at: datetime | None = None
+    batch_id: str | None = None
+    key_digest: str | None = None
     etag: str = field(default="", compare=False)
 
     @property
     def finished(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def withdrawing(self) -> bool:
+        """Whether it is cancelled, and somebody still has to see to it that nothing of it runs on."""
+        return self.status == CANCELLED and self.stage == WITHDRAWING
 
     def to(self, status: str, now: datetime, **changes: Any) -> Job:
         """The job after a move to `status` (or none, when it is there already) and `changes`.

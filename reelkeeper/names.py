@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 
 JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MAX_SAFE_OWNER = 200
+MAX_BATCH = 100
 
 
 def new_job_id(now: datetime) -> str:
@@ -27,6 +28,27 @@ def new_job_id(now: datetime) -> str:
 
 def is_job_id(text: str) -> bool:
     return JOB_ID.fullmatch(text) is not None
+
+
+def member_id(batch_id: str, index: int) -> str:
+    """The id of job `index` (0 to 99) of a batch: a repeated POST names the same jobs.
+
+    A UUIDv7 of the batch id's own millisecond that sorts by index. Its rand_a is the index behind the opposite of the
+    batch id's first bit there, so that no job is ever called what the batch is; its rand_b is a digest of both.
+    Raises ValueError for another index, or text that is no id.
+    """
+    if not 0 <= index < MAX_BATCH or not is_job_id(batch_id):
+        raise ValueError(f"no job {index} of batch {batch_id!r}: a batch has at most {MAX_BATCH} jobs, from 0")
+    batch = uuid.UUID(batch_id).int
+    digest = hashlib.sha256(f"{batch_id}/{index}".encode()).digest()
+    rand_a = (~batch >> 64 & 0x800) | index
+    rand_b = int.from_bytes(digest[:8], "big") & (2**62 - 1)
+    return str(uuid.UUID(int=batch >> 80 << 80 | 0x7 << 76 | rand_a << 64 | 0x2 << 62 | rand_b))
+
+
+def key_digest(key: str) -> str:
+    """SHA-256 in hex: what stands for text that others choose, such as an Idempotency-Key, in keys and columns."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def row_key(job_id: str) -> str:

@@ -29,6 +29,9 @@ CLOCK_SKEW = timedelta(minutes=2)
 PARKED_LOOK = timedelta(hours=1)
 """How often a job whose submission is unknown is looked into again: the list may be back."""
 
+UNCLEAR_PAUSE = 10.0
+"""At least this many seconds between two questions to a provider that is in trouble about a cancelled task."""
+
 LOST_MISSES, LOST_AFTER = 5, timedelta(minutes=2)
 START_GRACE = timedelta(minutes=1)
 STEP_GRACE = timedelta(minutes=2)

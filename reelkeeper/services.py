@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 
 from reelkeeper.clips.base import Clips
 from reelkeeper.model import Job
+from reelkeeper.outbound.base import Fetcher
 from reelkeeper.providers.base import Provider
 from reelkeeper.records.base import IdempotencyKeys, Jobs, Outcomes, TaskClaims, Watchdog
 from reelkeeper.settings import Settings
@@ -18,7 +19,9 @@ from reelkeeper.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class Services:
-    """`providers`: by name, the default one of its kind first. `now`: the clock, aware UTC."""
+    """`providers`: by name, the default one of its kind first. `fetcher`: for what callers' addresses lead to. `now`:
+    the clock, aware UTC.
+    """
 
     jobs: Jobs
     watchdog: Watchdog
@@ -27,6 +30,7 @@ class Services:
     outcomes: Outcomes
     clips: Clips
     providers: dict[str, Provider]
+    fetcher: Fetcher
     settings: Settings
     now: Callable[[], datetime]
 
@@ -48,6 +52,7 @@ def utc_now() -> datetime:
 def build_services(settings: Settings, now: Callable[[], datetime] = utc_now) -> Services:
     """The real adapters for these settings. Connects to nothing yet."""
     from reelkeeper.clips.blobs import BlobClips
+    from reelkeeper.outbound.web import WebFetcher
     from reelkeeper.providers.azure_jobs import AzureJobs
     from reelkeeper.providers.openai_images import OpenAIImages
     from reelkeeper.providers.openai_videos import OpenAIVideos
@@ -65,6 +70,7 @@ def build_services(settings: Settings, now: Callable[[], datetime] = utc_now) ->
         outcomes=tables.outcomes,
         clips=BlobClips(settings.storage, settings.container, now=now),
         providers={config.name: dialects[config.dialect](config, now) for config in settings.providers},
+        fetcher=WebFetcher(settings.allow_private),
         settings=settings,
         now=now,
     )

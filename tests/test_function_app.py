@@ -70,7 +70,7 @@ def test_all_functions_are_registered_under_their_names(app: dict[str, Any]) -> 
     """The names in the log, in the history and in the orchestrators' calls are these."""
     assert set(app["functions"]) == {
         *(f"{verb}_{kind}" for kind in ("videos", "images")
-          for verb in ("generate", "status", "result", "content", "gallery")),
+          for verb in ("generate", "batches", "batch", "status", "result", "content", "gallery", "cancel", "delete")),
         "diagnostics", "health", "providers", "sweep",
         "render", "watch", "keep", "gate", "admit", "create", "poll", "download", "store", "settle",
     }  # fmt: skip
@@ -80,11 +80,19 @@ def test_all_functions_are_registered_under_their_names(app: dict[str, Any]) -> 
     ("name", "method", "route", "level"),
     [
         ("generate_videos", "POST", "videos/generate", "FUNCTION"),
+        ("batches_videos", "POST", "videos/batches", "FUNCTION"),
+        ("batch_videos", "GET", "videos/batches/{batch_id}", "FUNCTION"),
+        ("cancel_videos", "POST", "videos/{job_id}/cancel", "FUNCTION"),
+        ("delete_videos", "DELETE", "videos/{job_id}", "FUNCTION"),
         ("status_videos", "GET", "videos/{job_id}/status", "FUNCTION"),
         ("result_videos", "GET", "videos/{job_id}/result", "FUNCTION"),
         ("content_videos", "GET", "videos/{job_id}/content", "FUNCTION"),
         ("gallery_videos", "GET", "videos/user", "FUNCTION"),
         ("generate_images", "POST", "images/generate", "FUNCTION"),
+        ("batches_images", "POST", "images/batches", "FUNCTION"),
+        ("batch_images", "GET", "images/batches/{batch_id}", "FUNCTION"),
+        ("cancel_images", "POST", "images/{job_id}/cancel", "FUNCTION"),
+        ("delete_images", "DELETE", "images/{job_id}", "FUNCTION"),
         ("status_images", "GET", "images/{job_id}/status", "FUNCTION"),
         ("result_images", "GET", "images/{job_id}/result", "FUNCTION"),
         ("content_images", "GET", "images/{job_id}/content", "FUNCTION"),
@@ -120,12 +128,15 @@ def test_the_gate_is_the_entity_that_render_and_watch_name(app: dict[str, Any]) 
     assert (trigger["type"], trigger["entityName"], trigger["name"]) == ("entityTrigger", "gate", "context")
 
 
-@pytest.mark.parametrize("name", ["generate_videos", "generate_images", "sweep"])
+STARTERS = {"generate_videos", "generate_images", "batches_videos", "batches_images", "sweep"}
+
+
+@pytest.mark.parametrize("name", sorted(STARTERS))
 def test_who_starts_orchestrations_has_the_durable_client(app: dict[str, Any], name: str) -> None:
     """And nobody else has it."""
     assert [binding["name"] for binding in app["functions"][name] if binding["type"] == "durableClient"] == ["client"]
     clients = {n for n, bindings in app["functions"].items() if any(b["type"] == "durableClient" for b in bindings)}
-    assert clients == {"generate_videos", "generate_images", "sweep"}
+    assert clients == STARTERS
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The body of a create request -> a JobRequest, or every reason why not. Unknown fields are refused.
 
-1. `read_body`: size, JSON, types, and what the fields say of each other. Each kind has a model of its own.
-2. `to_request`: what the provider makes of it, with a size and a length that it offers where none is given.
+1. `read_json`: size, JSON, an object.
+2. `to_body`: types, and what the fields say of each other. Each kind has a model of its own. `read_body` does both.
+3. `to_request`: what the provider makes of it, with a size and a length that it offers where none is given.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import re
 from base64 import b64decode
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -28,6 +29,26 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_BASE64 = (MAX_PICTURE_BYTES + 2) // 3 * 4
 MAX_ERRORS = 20
 """More of them help nobody, and a body full of unknown fields must not be answered with a multiple of its size."""
+
+WORDS = {
+    "missing": "is required",
+    "string_type": "must be a text",
+    "string_unicode": "must be plain Unicode text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "bool_type": "must be true or false",
+    "literal_error": "must be {expected}",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} entries",
+}
+"""By pydantic's type of error. Every least length is 1."""
+
+Model = TypeVar("Model", bound=BaseModel)
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
@@ -49,11 +70,11 @@ def _decoded(value: Any) -> Any:
     return data
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class InputImageBody(_Strict):
+class InputImageBody(Strict):
     """The picture that a video starts from: an address, or its bytes with their type."""
 
     url: str | None = Field(default=None, min_length=1, max_length=2048)
@@ -71,7 +92,7 @@ class InputImageBody(_Strict):
         return []
 
 
-class Body(_Strict):
+class Body(Strict):
     """The fields that both kinds have; names as in the jobs dialect."""
 
     prompt: str = Field(min_length=1)
@@ -170,7 +191,12 @@ MODELS: dict[str, type[VideoBody] | type[ImageBody]] = {VIDEOS: VideoBody, IMAGE
 
 def read_body(content_type: str, raw: bytes, kind: str) -> VideoBody | ImageBody:
     """Raises RequestRefused: 413 too large, 415 not JSON by its own word, 400 with the fields to blame."""
-    _check_length(raw, kind)
+    return to_body(read_json(content_type, raw, MAX_BODY_BYTES, pictures=1 if kind == VIDEOS else 0), kind)
+
+
+def read_json(content_type: str, raw: bytes, most: int, pictures: int) -> dict[str, Any]:
+    """The object in `raw`, at most `most` bytes besides the base64 texts of so many pictures. Raises RequestRefused."""
+    _check_length(raw, most, pictures)
     if content_type.partition(";")[0].strip().lower() not in ("", "application/json"):
         detail = f"Content-Type is {content_type!r}; send application/json."
         raise RequestRefused(415, "unsupported_media_type", detail, (FieldError("Content-Type", detail),))
@@ -180,13 +206,23 @@ def read_body(content_type: str, raw: bytes, kind: str) -> VideoBody | ImageBody
         raise refused(FieldError("body", f"is no valid JSON: {error}" if raw.strip() else "is empty")) from None
     if not isinstance(data, dict):
         raise refused(FieldError("body", "must be a JSON object"))
-    try:
-        body = MODELS[kind].model_validate(data)
-    except ValidationError as error:
-        raise refused(*(_in_words(item, kind) for item in error.errors()[:MAX_ERRORS])) from None
+    return data
+
+
+def to_body(data: Any, kind: str) -> VideoBody | ImageBody:
+    """Raises RequestRefused (400)."""
+    body = validated(MODELS[kind], data)
     if mistakes := body.mistakes():
         raise refused(*mistakes)
     return body
+
+
+def validated(model: type[Model], data: Any) -> Model:
+    """Raises RequestRefused (400)."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise refused(*(_in_words(item, model) for item in error.errors()[:MAX_ERRORS])) from None
 
 
 def to_request(body: VideoBody | ImageBody, provider: Provider, picture: tuple[int, int] | None = None) -> JobRequest:
@@ -226,22 +262,24 @@ def refused(*errors: FieldError) -> RequestRefused:
     return RequestRefused(400, "invalid_request", detail, errors)
 
 
-def _check_length(raw: bytes, kind: str) -> None:
-    """Before anything is parsed: only the text of a picture may be long."""
-    if len(raw) <= MAX_BODY_BYTES:
+def _check_length(raw: bytes, most: int, pictures: int) -> None:
+    """Before anything is parsed: only the texts of pictures may be long."""
+    if len(raw) <= most:
         return
-    longest = 0
-    for found in re.finditer(rb'"base64"\s*:\s*"', raw) if kind == VIDEOS else ():
-        end = raw.find(b'"', found.end())
-        longest = max(longest, end - found.end())
-    rest = len(raw) - longest
-    if rest > MAX_BODY_BYTES:
-        detail = f"The body has {rest} bytes; at most {MAX_BODY_BYTES} are allowed."
+    starts = [found.end() for found in re.finditer(rb'"base64"\s*:\s*"', raw)] if pictures else []
+    spans = [(start, raw.find(b'"', start)) for start in starts]
+    texts = sorted((max(end - start, 0), start) for start, end in spans)[-pictures:]
+    rest = len(raw) - sum(length for length, _ in texts)
+    if rest > most:
+        besides = " besides its pictures" if texts else ""
+        detail = f"The body has {rest} bytes{besides}; at most {most} are allowed."
     # some languages write / as \/
-    elif longest > MAX_BASE64 and longest - raw.count(b"\\/") > MAX_BASE64:
-        detail = (
-            f"The picture's base64 text is {longest} bytes long; at most {MAX_BASE64} (20 MiB decoded) are allowed."
-        )
+    elif longest := [
+        length
+        for length, start in texts
+        if length > MAX_BASE64 and length - raw.count(b"\\/", start, start + length) > MAX_BASE64
+    ]:
+        detail = f"A picture's base64 text has {longest[-1]} bytes; at most {MAX_BASE64} (20 MiB decoded) are allowed."
     else:
         return
     raise RequestRefused(413, "body_too_large", detail, (FieldError("body", detail),))
@@ -276,17 +314,13 @@ def _in_their_words(error: FieldError, image: ImageBody | None) -> FieldError:
     return error
 
 
-def _in_words(error: Any, kind: str) -> FieldError:
+def _in_words(error: Any, model: type[BaseModel]) -> FieldError:
     path = ".".join(str(part) for part in error["loc"] if part != "[key]") or "body"
     if error["type"] == "extra_forbidden":
-        model = InputImageBody if error["loc"][0] == "input_image" and kind == VIDEOS else MODELS[kind]
+        model = InputImageBody if error["loc"][0] == "input_image" and len(error["loc"]) > 1 else model
         return FieldError(path, f"is not a known field; allowed: {', '.join(model.model_fields)}")
-    if error["type"] == "missing":
-        return FieldError(path, "is required")
-    if error["type"] == "model_type":
-        return FieldError(path, "must be an object")
-    message = error["msg"].removeprefix("Value error, ")
-    return FieldError(path, message[0].lower() + message[1:])
+    words = WORDS.get(error["type"], "").format(**error.get("ctx", {})) or error["msg"].removeprefix("Value error, ")
+    return FieldError(path, f"the name {words}" if "[key]" in error["loc"] else words)
 
 
 def _is_text(text: str) -> bool:

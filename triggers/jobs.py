@@ -13,7 +13,7 @@ from reelkeeper.services import Services
 from triggers import placeholder
 from triggers.answers import json_answer, problem, redirect, tagged_answer
 from triggers.bodies import refused
-from triggers.owner import owner_of
+from triggers.owner import own_job, owner_of
 from triggers.views import Links, gallery_item, result_body, retry_after, status_body
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
@@ -21,13 +21,13 @@ ENDED = {model.FAILED: 409, model.CANCELLED: 409, model.EXPIRED: 410}
 
 
 def get_status(services: Services, req: func.HttpRequest, kind: str) -> func.HttpResponse:
-    job = _find(services, req, kind)
+    job = own_job(services, req, kind)
     now = services.now()
     return tagged_answer(req, status_body(job, Links(req.url, kind), now), 200, **retry_after(job, now))
 
 
 def get_result(services: Services, req: func.HttpRequest, kind: str) -> func.HttpResponse:
-    job = _find(services, req, kind)
+    job = own_job(services, req, kind)
     if job.status in ENDED:
         return _ended(job)
     if job.status in (model.COMPLETED, model.DOWNLOAD_FAILED):
@@ -37,7 +37,7 @@ def get_result(services: Services, req: func.HttpRequest, kind: str) -> func.Htt
 
 
 def get_content(services: Services, req: func.HttpRequest, kind: str) -> func.HttpResponse:
-    job = _find(services, req, kind)
+    job = own_job(services, req, kind)
     index = _whole_number(req, "index", 0, 0, 99)
     if job.status in ENDED:
         return _ended(job)
@@ -66,15 +66,6 @@ def get_gallery(services: Services, req: func.HttpRequest, kind: str) -> func.Ht
         raise refused(FieldError("cursor", "is not a cursor that this gallery gave out; start without one")) from None
     links = Links(req.url, kind)
     return json_answer({"items": [gallery_item(job, links, services) for job in jobs], "next_cursor": cursor})
-
-
-def _find(services: Services, req: func.HttpRequest, kind: str) -> Job:
-    """The caller's own job. Raises RequestRefused (404) alike for a missing one and for somebody else's."""
-    job_id = req.route_params["job_id"].lower()
-    job = services.jobs.get(owner_of(req), job_id)
-    if job is None or job.kind != kind:
-        raise RequestRefused(404, "job_not_found", f"There is no job {job_id[:100]} of this owner among the {kind}.")
-    return job
 
 
 def _ended(job: Job) -> func.HttpResponse:

@@ -1,10 +1,15 @@
-"""Who a request speaks for. With function keys the caller is a trusted backend and names the owner itself."""
+"""Who a request speaks for, and which job it is about.
+
+With function keys the caller is a trusted backend and names the owner itself.
+"""
 
 from __future__ import annotations
 
 import azure.functions as func
 
-from reelkeeper.errors import FieldError
+from reelkeeper.errors import FieldError, RequestRefused
+from reelkeeper.model import Job
+from reelkeeper.services import Services
 from triggers.bodies import refused
 
 DEFAULT_OWNER = "default"
@@ -24,3 +29,12 @@ def owner_of(req: func.HttpRequest, user_id: str | None = None) -> str:
     if len(owner) > MAX_OWNER or not owner.isprintable() or not owner.strip():
         raise refused(FieldError("user_id", f"must be 1 to {MAX_OWNER} printable characters"))
     return owner
+
+
+def own_job(services: Services, req: func.HttpRequest, kind: str) -> Job:
+    """The caller's own job. Raises RequestRefused (404) alike for a missing one and for somebody else's."""
+    job_id = req.route_params["job_id"].lower()
+    job = services.jobs.get(owner_of(req), job_id)
+    if job is None or job.kind != kind:
+        raise RequestRefused(404, "job_not_found", f"There is no job {job_id[:100]} of this owner among the {kind}.")
+    return job

@@ -1,8 +1,10 @@
 """The sweep: every unfinished job whose watchdog row is due is looked at, and `render` started again where nobody is.
 
 1. Rows that are due, soonest provider expiry first.
-2. A finished or vanished job loses its row. A job whose orchestration lives is only pushed forward.
-3. Everything else - a download to try again, a start that failed, a lost task hub - is the same: start `render`.
+2. A finished job loses its row, a vanished one what is stored of it as well. One whose orchestration lives is only
+   pushed forward.
+3. Everything else - a download to try again, a start that failed, a lost task hub, a cancelled job whose task is not
+   withdrawn yet - is the same: start `render`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from datetime import timedelta
 
 import azure.durable_functions as df
 
-from reelkeeper import policy
+from reelkeeper import names, policy
 from reelkeeper.closing import close_books
 from reelkeeper.records.base import Watch
 from reelkeeper.services import Services
@@ -25,7 +27,7 @@ MOST_PER_SWEEP, LONGEST_SWEEP = 200, timedelta(minutes=4)
 """A sweep ends before the next one is due. What it leaves stays due, and the most urgent comes first again."""
 
 FORGET_AFTER = timedelta(minutes=10)
-"""A row this long overdue without a record: the POST that wrote it died before the record."""
+"""A row this long overdue without a record: the POST that wrote it died before the record, or the DELETE after it."""
 
 ALIVE = frozenset({"Running", "Pending", "ContinuedAsNew", "Suspended"})
 
@@ -54,9 +56,9 @@ async def _look_after(services: Services, client: df.DurableOrchestrationClient,
     if job is None and now - watch.due < FORGET_AFTER:
         return "pushed"
     if job is None:
-        await asyncio.to_thread(services.watchdog.unwatch, watch.job_id)
+        await asyncio.to_thread(_clear, services, watch)
         return "cleared"
-    if job.finished:
+    if job.finished and not job.withdrawing:
         await asyncio.to_thread(close_books, services, job)
         return "cleared"
     alive = await _is_alive(client, job.job_id)
@@ -67,6 +69,12 @@ async def _look_after(services: Services, client: df.DurableOrchestrationClient,
     await client.start_new("render", job.job_id, {"owner": job.owner, "job_id": job.job_id})
     log.info("job %s: %s and nobody at work on it; started again", job.job_id, job.status)
     return "started"
+
+
+def _clear(services: Services, watch: Watch) -> None:
+    """The picture of a POST that died before its record, or what a DELETE that died had not come to."""
+    services.clips.delete_all(names.job_prefix(watch.owner, watch.kind, watch.job_id))
+    services.watchdog.unwatch(watch.job_id)
 
 
 async def _is_alive(client: df.DurableOrchestrationClient, instance_id: str) -> bool:

@@ -1,7 +1,8 @@
-"""A job as its owner sees it: the bodies of status, result and gallery."""
+"""A job as its owner sees it: the bodies of status, result, gallery and batch."""
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,11 +30,22 @@ class Links:
     def of(self, job_id: str) -> dict[str, str]:
         return {f"{name}_url": f"{self._base}/{job_id}/{name}" for name in ("status", "result", "content")}
 
+    def of_batch(self, batch_id: str) -> str:
+        return f"{self._base}/batches/{batch_id}"
+
+
+def accepted_body(job: Job, links: Links) -> dict[str, Any]:
+    """What a POST tells of the job that it made."""
+    return {
+        "job_id": job.job_id, "status": job.status, **links.of(job.job_id), "created_at": to_iso(job.created_at),
+    }  # fmt: skip
+
 
 def status_body(job: Job, links: Links, now: datetime) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "kind": job.kind,
+        "batch_id": job.batch_id,
         "status": job.status,
         "stage": job.stage,
         "progress": _progress(job, now),
@@ -53,6 +65,21 @@ def status_body(job: Job, links: Links, now: datetime) -> dict[str, Any]:
         "error": _error(job),
         "warning": DOWNLOAD_WARNING if job.status == model.DOWNLOAD_FAILED else job.warning,
         **links.of(job.job_id),
+    }
+
+
+def batch_body(jobs: list[Job], links: Links, now: datetime) -> dict[str, Any]:
+    """The jobs of one batch and how many are in which status. What has been deleted is not counted."""
+    batch_id = str(jobs[0].batch_id)
+    return {
+        "batch_id": batch_id,
+        "kind": jobs[0].kind,
+        "total": len(jobs),
+        "counts": dict(Counter(job.status for job in jobs)),
+        "finished": all(job.finished for job in jobs),
+        "created_at": to_iso(jobs[0].created_at),
+        "jobs": [status_body(job, links, now) for job in jobs],
+        "status_url": links.of_batch(batch_id),
     }
 
 

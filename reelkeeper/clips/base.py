@@ -56,6 +56,12 @@ class Clips(Protocol):
     def read(self, path: str) -> bytes:
         """The whole of a small committed blob. Raises MissingBlob when there is none."""
 
+    def delete_all(self, prefix: str) -> int:
+        """Delete every committed blob whose path begins with `prefix`, which ends with "/" (ValueError otherwise).
+
+        Returns how many it deleted. Blocks that were never committed stay unseen until storage drops them.
+        """
+
     def signed_url(self, path: str, expires_at: datetime) -> str:
         """A read-only URL of this one blob, valid until `expires_at`. Made when asked, never stored or logged."""
 

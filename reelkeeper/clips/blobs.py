@@ -142,6 +142,16 @@ class BlobClips:
         except ResourceNotFoundError:
             raise MissingBlob(f"{path} is not there") from None
 
+    def delete_all(self, prefix: str) -> int:
+        limits.check_prefix(prefix)
+        deleted = 0
+        with suppress(ResourceNotFoundError):  # no container: nothing to list
+            for path in self._container.list_blob_names(name_starts_with=prefix):
+                with suppress(ResourceNotFoundError):  # somebody else was faster
+                    self._container.delete_blob(path, delete_snapshots="include")
+                    deleted += 1
+        return deleted
+
     def signed_url(self, path: str, expires_at: datetime) -> str:
         limits.check_path(path)
         container = self._container.container_name

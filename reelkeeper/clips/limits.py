@@ -23,6 +23,12 @@ def check_path(path: str) -> None:
         raise ValueError(f"blob path has {len(path)} characters; allowed are 1 to {MAX_PATH_CHARS}")
 
 
+def check_prefix(prefix: str) -> None:
+    check_path(prefix)
+    if not prefix.endswith("/"):
+        raise ValueError(f'prefix must end with "/", or it would take its neighbours with it: {prefix!r}')
+
+
 def check_block(block_id: str, data: bytes) -> None:
     if not (block_id.isascii() and 1 <= len(block_id) <= MAX_BLOCK_ID_CHARS):
         raise ValueError(f"block id must be 1 to {MAX_BLOCK_ID_CHARS} ASCII characters: {block_id!r}")

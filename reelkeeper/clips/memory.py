@@ -67,6 +67,14 @@ class MemoryClips:
                 raise MissingBlob(f"{path} is not there")
             return self._blobs[path][1]
 
+    def delete_all(self, prefix: str) -> int:
+        limits.check_prefix(prefix)
+        with self._lock:
+            paths = [path for path in self._blobs if path.startswith(prefix)]
+            for path in paths:
+                del self._blobs[path]
+        return len(paths)
+
     def signed_url(self, path: str, expires_at: datetime) -> str:
         limits.check_path(path)
         return f"https://memory.invalid/{quote(path, safe='/~')}?se={quote(to_iso(expires_at) or '')}&sp=r&sig=memory"

@@ -62,7 +62,8 @@ def generations(
     known = reading.providers
     if only is not None and only not in {config.name for config in known}:
         names = ", ".join(config.name for config in known) or "none"
-        checks.append(bad("generation", f"no provider of this name is configured; there are: {names}", "Name another."))
+        words = f"not made: {only} is none of the providers whose settings are right ({names})"
+        checks.append(bad("generation", words, "Correct its settings first, or name another."))
     for config in known:
         name = f"provider {config.name}: "
         if reading.settings is None or only not in (None, config.name):
@@ -106,6 +107,14 @@ def _provider_checks(config: ProviderConfig, env: Mapping[str, str], now: Callab
     from reelkeeper.diagnosis.provider import provider_checks
 
     yield from provider_checks(config, pasted_endpoint(config, env), now)
+
+
+def provider_names(env: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The names of the configured providers, right or wrong; None where the settings do not let them be read."""
+    reading = read_settings(env)
+    if reading.settings is None or "PROVIDERS" in reading.laid_aside:
+        return None
+    return tuple(config.name for config in reading.settings.providers)
 
 
 def pasted_endpoint(config: ProviderConfig, env: Mapping[str, str]) -> str:

@@ -10,14 +10,15 @@ import socket
 import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
 from reelkeeper.diagnosis.report import Check, bad, good
-from reelkeeper.providers.outbound import is_private, resolve
-from reelkeeper.providers.session import origin
+from reelkeeper.outbound.rule import is_private, resolve
+from reelkeeper.outbound.session import origin
 
 CONNECT_SECONDS = 5.0
 SOON = timedelta(days=14)
@@ -37,10 +38,10 @@ def way_checks(prefix: str, base_url: str, setting: str, now: datetime) -> Itera
         yield bad(f"{prefix}: dns", f"{host} does not resolve", f"{fix}endpoint resolves only inside its network.")
         return
     private = all(is_private(address) for address in addresses)
-    where = " in a private network" if private else ""
-    yield good(
-        f"{prefix}: dns", f"{host} resolves to {len(addresses)} address{'es'[: 2 * (len(addresses) > 1)]}{where}"
-    )
+    here = all(ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+    where = ", on this machine" if here else ", in a private network" if private else ""
+    found = f"resolves to {len(addresses)} address{'es' if len(addresses) > 1 else ''}"
+    yield good(f"{prefix}: dns", f"{host} {found if addresses != [host] else 'is an address itself'}{where}")
     if scheme == "http" and not private:
         words = "Over plain http to a public address the key and the prompts travel readable for everybody."
         yield bad(last, words, f"Begin {setting} with https://.")

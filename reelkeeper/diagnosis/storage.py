@@ -29,8 +29,8 @@ from reelkeeper.clips.blobs import BlobClips
 from reelkeeper.diagnosis.provider import clock_check
 from reelkeeper.diagnosis.report import Check, bad, good
 from reelkeeper.errors import SettingsError
+from reelkeeper.outbound.session import Session, in_words
 from reelkeeper.providers.answers import server_time
-from reelkeeper.providers.session import Session, in_words
 from reelkeeper.storage import StorageConnection
 
 OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 4, "read_timeout": 8}

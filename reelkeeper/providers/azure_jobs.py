@@ -19,6 +19,7 @@ from reelkeeper.names import utc
 from reelkeeper.providers.abilities import Abilities
 from reelkeeper.providers.answers import Envelope
 from reelkeeper.providers.base import Content, ProviderConfig, Receive
+from reelkeeper.providers.configured import Configured
 from reelkeeper.providers.failures import CREATE, LIST, LOOK, code_of_failed_task
 from reelkeeper.providers.http import File, ProviderHttp
 from reelkeeper.providers.reading import is_listed, moment, number, path_of
@@ -48,17 +49,14 @@ STATES = {
 UNHAPPY = frozenset({"failed", "cancelled"})
 
 
-class AzureJobs:
+class AzureJobs(Configured):
     """Adapter of one resource that speaks the dialect. See `Provider` for what the methods promise."""
 
     dialect = "azure-jobs"
     lists = True
 
     def __init__(self, config: ProviderConfig, now: Callable[[], datetime]) -> None:
-        self.name, self.kind, self.model = config.name, config.kind, config.model
-        self.host, self.place, self.terms = config.host, config.place, config.terms
-        self.grace, self.fallback = config.grace, config.fallback
-        self.abilities = config.abilities(ABILITIES)
+        super().__init__(config, ABILITIES)
         self._version = {"api-version": config.api_version} if config.api_version else {}
         self._http = ProviderHttp(config, now)
         self._now = now

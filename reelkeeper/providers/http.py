@@ -1,7 +1,7 @@
 """HTTP to a provider: credentials stay on the configured origin, failures come out as ProviderError, also mid-stream.
 
 Redirects of downloads are followed here, not by the library, because it would carry an ``api-key`` header along to
-another host. Whatever leads away from the origin goes by the rule of `outbound`, and never gets credentials again.
+another host. Whatever leads away from the origin goes by the outbound rule, and never gets credentials again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from reelkeeper.errors import ADVICE, Fault, ProviderError
+from reelkeeper.outbound.connections import CheckedAdapter
+from reelkeeper.outbound.rule import AddressRefused, Outbound
+from reelkeeper.outbound.session import Session, in_words, never_sent, origin
 from reelkeeper.providers.answers import (
     Envelope,
     clean,
@@ -31,8 +34,6 @@ from reelkeeper.providers.answers import (
 from reelkeeper.providers.auth import NoToken, credentials_of
 from reelkeeper.providers.base import ProviderConfig
 from reelkeeper.providers.failures import AWAY, CANCEL, CONTENT, CREATE, code_of_refusal, error_object, message_of
-from reelkeeper.providers.outbound import AddressRefused, Outbound
-from reelkeeper.providers.session import Session, in_words, never_sent, origin
 
 CONNECT_SECONDS = 10.0
 TIMEOUT = (CONNECT_SECONDS, 60.0)
@@ -66,7 +67,7 @@ class ProviderHttp:
         self._credentials = credentials_of(config, now)
         self._origin = origin(config.base_url)
         self._outbound = Outbound(config.base_url)
-        self._session, self._away = Session(), Session(self._outbound.adapter())
+        self._session, self._away = Session(), Session(CheckedAdapter(self._outbound))
 
     def deadline(self) -> float:
         """When a create that begins now must be over, on the monotonic clock."""

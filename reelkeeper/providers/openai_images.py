@@ -25,6 +25,7 @@ from reelkeeper.errors import Fault, ProviderError
 from reelkeeper.model import JobRequest, Output, Task
 from reelkeeper.providers.abilities import BACKGROUNDS, FORMATS, Abilities, SizeRule
 from reelkeeper.providers.base import Content, ProviderConfig, Receive
+from reelkeeper.providers.configured import Configured
 from reelkeeper.providers.endpoints import is_azure
 from reelkeeper.providers.http import HttpAnswer, ProviderHttp
 from reelkeeper.providers.reading import path_of
@@ -63,17 +64,14 @@ OTHERS = replace(GPT_IMAGE, size_rule=ANY, qualities=())
 """Documented for the vendors' models (OpenAI's and Azure's image guides); other servers make what their model can."""
 
 
-class OpenAIImages:
+class OpenAIImages(Configured):
     """Adapter of one server that speaks the dialect. See `Provider` for what the methods promise."""
 
     dialect = "openai-images"
     lists = False
 
     def __init__(self, config: ProviderConfig, now: Callable[[], datetime]) -> None:
-        self.name, self.kind, self.model = config.name, config.kind, config.model
-        self.host, self.place, self.terms = config.host, config.place, config.terms
-        self.grace, self.fallback = config.grace, config.fallback
-        self.abilities = config.abilities(_documented(config.model, is_azure(config.base_url)))
+        super().__init__(config, _documented(config.model, is_azure(config.base_url)))
         self._resubmits = config.resubmit_unknown
         self._version = {"api-version": config.api_version} if config.api_version else {}
         self._http = ProviderHttp(config, now)

@@ -22,6 +22,7 @@ from reelkeeper.names import utc
 from reelkeeper.providers.abilities import Abilities
 from reelkeeper.providers.answers import Envelope
 from reelkeeper.providers.base import Content, ProviderConfig, Receive
+from reelkeeper.providers.configured import Configured
 from reelkeeper.providers.endpoints import is_azure, is_openai
 from reelkeeper.providers.failures import CREATE, LIST, LOOK, code_of_failed_task, error_object, message_of
 from reelkeeper.providers.http import File, ProviderHttp
@@ -58,17 +59,14 @@ AZURE = replace(OTHERS, sizes=(PORTRAIT, LANDSCAPE), seconds=(4, 8, 12))
 _ADDRESS = re.compile(r"(?i)\burl\b\W{0,3}(https?://[^\s\"'<>]+)")
 
 
-class OpenAIVideos:
+class OpenAIVideos(Configured):
     """Adapter of one server that speaks the dialect. See `Provider` for what the methods promise."""
 
     dialect = "openai-videos"
     lists = True
 
     def __init__(self, config: ProviderConfig, now: Callable[[], datetime]) -> None:
-        self.name, self.kind, self.model = config.name, config.kind, config.model
-        self.host, self.place, self.terms = config.host, config.place, config.terms
-        self.grace, self.fallback = config.grace, config.fallback
-        self.abilities = config.abilities(_documented(config.base_url, config.model))
+        super().__init__(config, _documented(config.base_url, config.model))
         self._thumbnails = config.thumbnails
         self._takes_forms_only = False
         self._http = ProviderHttp(config, now)

@@ -5,7 +5,7 @@ Every write that matters is a compare-and-swap on the row's ETag, or an insert t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -36,10 +36,14 @@ class Survey:
 
 @dataclass(frozen=True)
 class IdempotencyClaim:
-    """What an `Idempotency-Key` stands for: the job it made and the digest of the body that made it."""
+    """What an `Idempotency-Key` stands for: the job it made and the digest of the body that made it.
+
+    `deleted`: the owner has deleted that job since, so nobody may make it again under this key.
+    """
 
     job_id: str
     body_digest: str
+    deleted: bool = False
 
 
 class Jobs(Protocol):
@@ -48,11 +52,24 @@ class Jobs(Protocol):
     def insert(self, job: Job) -> Job:
         """Store a new job; returns it with its etag. Raises RecordExists."""
 
+    def insert_all(self, jobs: Sequence[Job]) -> list[Job]:
+        """Store up to 100 new jobs of one owner, all or none; returns them with their etags, in the order given.
+
+        Raises RecordExists when any is there already, ValueError for no jobs, too many, several owners, the same id
+        twice, or more than one transaction can carry (4 MiB).
+        """
+
     def get(self, owner: str, job_id: str) -> Job | None:
         """The job with its etag, or None: also for another owner's job and for text that is no job id."""
 
     def save(self, job: Job) -> Job:
         """Replace the row read as `job.etag`; returns the job with its new etag. Raises RecordConflict."""
+
+    def delete(self, job: Job) -> None:
+        """Delete the row read as `job.etag`; nothing happens when it is gone. Raises RecordConflict."""
+
+    def batch(self, owner: str, batch_id: str) -> list[Job]:
+        """The owner's jobs of this batch that exist, by index; [] also for text that is no id."""
 
     def page(
         self, owner: str, kind: str, *, limit: int, cursor: str | None = None, status: str | None = None
@@ -95,6 +112,9 @@ class IdempotencyKeys(Protocol):
 
     def get(self, owner: str, key: str) -> IdempotencyClaim | None:
         """The claim that holds, if any."""
+
+    def mark_deleted(self, owner: str, key_digest: str) -> None:
+        """Let the claim on the key with this `names.key_digest` tell that its job was deleted; no claim: nothing."""
 
 
 class TaskClaims(Protocol):

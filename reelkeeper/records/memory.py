@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime
 from itertools import count
 
@@ -35,6 +36,13 @@ class MemoryJobs:
                 raise RecordExists(f"job {job.job_id} is already recorded")
             return self._put(row)
 
+    def insert_all(self, jobs: Sequence[Job]) -> list[Job]:
+        made = rows.job_rows(jobs)
+        with self._lock:
+            if any(_key(row) in self._rows for row in made):
+                raise RecordExists(f"at least one of {len(jobs)} jobs is already recorded; none was")
+            return [self._put(row) for row in made]
+
     def get(self, owner: str, job_id: str) -> Job | None:
         if not names.is_job_id(job_id):
             return None
@@ -48,6 +56,25 @@ class MemoryJobs:
             if not job.etag or self._rows.get(_key(row), ({}, ""))[1] != job.etag:
                 raise RecordConflict(f"job {job.job_id} has changed or is gone since it was read")
             return self._put(row)
+
+    def delete(self, job: Job) -> None:
+        key = names.safe_owner(job.owner), names.row_key(job.job_id)
+        with self._lock:
+            if not job.etag or self._rows.get(key, ({}, job.etag))[1] != job.etag:
+                raise RecordConflict(f"job {job.job_id} has changed since it was read")
+            self._rows.pop(key, None)
+
+    def batch(self, owner: str, batch_id: str) -> list[Job]:
+        if not names.is_job_id(batch_id):
+            return []
+        first, last = rows.batch_keys(batch_id)
+        with self._lock:
+            mine = sorted(
+                (key[1], row, etag)
+                for key, (row, etag) in self._rows.items()
+                if key[0] == names.safe_owner(owner) and first <= key[1] <= last and row.get("batch_id") == batch_id
+            )
+        return [rows.row_job(row, etag) for _, row, etag in mine]
 
     def page(
         self, owner: str, kind: str, *, limit: int, cursor: str | None = None, status: str | None = None
@@ -130,8 +157,14 @@ class MemoryIdempotencyKeys:
 
     def get(self, owner: str, key: str) -> IdempotencyClaim | None:
         with self._lock:
-            row = self._rows.get((names.safe_owner(owner), rows.claim_key(key)))
+            row = self._rows.get((names.safe_owner(owner), names.key_digest(key)))
         return None if row is None else rows.row_claim(row)
+
+    def mark_deleted(self, owner: str, key_digest: str) -> None:
+        key = names.safe_owner(owner), key_digest
+        with self._lock:
+            if key in self._rows:
+                self._rows[key] = {**self._rows[key], "deleted": True}
 
 
 class MemoryTaskClaims:

@@ -8,10 +8,9 @@ so a job that cannot be stored is refused by both.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reelkeeper import names
@@ -24,6 +23,11 @@ Row = dict[str, Any]
 PIECE_CHARS = 16_000
 MAX_ROW_BYTES = 1024 * 1024
 MAX_COLUMNS = 252
+MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
+# What the SDK writes around each row of a transaction: boundary, request line and headers; ~470 with a short address.
+PART_BYTES = 640
+# ... and for each column but its name and value: ``, "@odata.type": "Edm.String"``.
+TYPE_BYTES = 29
 WATCH_SHARDS = 16
 
 _ROW_KEY = re.compile(r"[0-9a-f]{12}-" + names.JOB_ID.pattern)
@@ -104,6 +108,31 @@ def job_row(job: Job) -> Row:
     return to_row(names.safe_owner(job.owner), names.row_key(job.job_id), job.to_dict())
 
 
+def job_rows(jobs: Sequence[Job]) -> list[Row]:
+    """The rows of one transaction. Raises ValueError for what cannot be one."""
+    if not 1 <= len(jobs) <= names.MAX_BATCH:
+        raise ValueError(f"{len(jobs)} jobs cannot be recorded together: at least 1, at most {names.MAX_BATCH}")
+    if len({job.owner for job in jobs}) > 1 or len({job.job_id for job in jobs}) < len(jobs):
+        raise ValueError("jobs that are recorded together must have one owner, and each its own id")
+    found = [job_row(job) for job in jobs]
+    size = transaction_bytes(found)
+    if size > MAX_TRANSACTION_BYTES:
+        raise ValueError(
+            f"{len(jobs)} jobs are too large to be recorded together: {size} bytes, at most 4 MiB; send fewer at a time"
+        )
+    return found
+
+
+def transaction_bytes(made: Iterable[Row]) -> int:
+    """At least what the SDK sends for these rows; it escapes every character that is not printable ASCII."""
+    return sum(PART_BYTES + len(json.dumps(row)) + sum(len(name) + TYPE_BYTES for name in row) for row in made)
+
+
+def batch_keys(batch_id: str) -> tuple[str, str]:
+    """The first and the last row key that a job of this batch can have."""
+    return names.row_key(names.member_id(batch_id, 0)), names.row_key(names.member_id(batch_id, names.MAX_BATCH - 1))
+
+
 def row_job(row: Mapping[str, Any], etag: str) -> Job:
     return Job.from_dict(from_row(row), etag)
 
@@ -147,21 +176,17 @@ def outcome_row(job: Job) -> Row:
 
 
 def claim_row(owner: str, key: str, claim: IdempotencyClaim) -> Row:
-    values = {"job_id": claim.job_id, "body_digest": claim.body_digest}
-    return to_row(names.safe_owner(owner), claim_key(key), values)
-
-
-def claim_key(key: str) -> str:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    values = {"job_id": claim.job_id, "body_digest": claim.body_digest, "deleted": claim.deleted}
+    return to_row(names.safe_owner(owner), names.key_digest(key), values)
 
 
 def row_claim(row: Mapping[str, Any]) -> IdempotencyClaim:
-    return IdempotencyClaim(row["job_id"], row["body_digest"])
+    return IdempotencyClaim(row["job_id"], row["body_digest"], row.get("deleted", False))
 
 
 def task_row(place: str, task_id: str, job_id: str) -> Row:
     """Providers choose the id's characters and length, so the key is a digest; its first digits spread the load."""
-    key = claim_key(f"{place}\n{task_id}")
+    key = names.key_digest(f"{place}\n{task_id}")
     return to_row(key[:2], key, {"job_id": job_id, "place": place, "task_id": task_id})
 
 

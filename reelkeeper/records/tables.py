@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from itertools import islice
@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import TableClient, TableEntity, TableServiceClient, UpdateMode
+from azure.data.tables import (
+    TableClient,
+    TableEntity,
+    TableServiceClient,
+    TableTransactionError,
+    TransactionOperation,
+    UpdateMode,
+)
 
 from reelkeeper import names
 from reelkeeper.errors import RecordConflict, RecordExists
@@ -81,7 +88,9 @@ class _Table:
         """Send an insert or upsert: there, 404 can only mean that the table is missing."""
         try:
             return send()
-        except ResourceNotFoundError:
+        except HttpResponseError as error:  # a transaction's errors are of one type
+            if error.status_code != 404:
+                raise
             with suppress(ResourceExistsError):  # another worker was faster
                 self.client.create_table()
             return send()
@@ -118,6 +127,18 @@ class TableJobs:
             raise RecordExists(f"job {job.job_id} is already recorded") from None
         return rows.row_job(row, answer["etag"])
 
+    def insert_all(self, jobs: Sequence[Job]) -> list[Job]:
+        made = rows.job_rows(jobs)
+        # without the preference Azure sends every row back
+        steps = [(TransactionOperation.CREATE, row, {"response_preference": "return-no-content"}) for row in made]
+        try:
+            answers = self._table.write(lambda: self._table.client.submit_transaction(steps))
+        except TableTransactionError as error:
+            if error.status_code == 409:
+                raise RecordExists(f"at least one of {len(jobs)} jobs is already recorded; none was") from None
+            raise
+        return [rows.row_job(row, answer["etag"]) for row, answer in zip(made, answers, strict=True)]
+
     def get(self, owner: str, job_id: str) -> Job | None:
         if not names.is_job_id(job_id):
             return None
@@ -138,6 +159,26 @@ class TableJobs:
                 raise conflict from None
             raise
         return rows.row_job(row, answer["etag"])
+
+    def delete(self, job: Job) -> None:
+        conflict = RecordConflict(f"job {job.job_id} has changed since it was read")
+        if not job.etag:
+            raise conflict
+        key = names.safe_owner(job.owner), names.row_key(job.job_id)
+        try:  # the SDK takes a missing row for a deleted one
+            self._table.client.delete_entity(*key, etag=job.etag, match_condition=MatchConditions.IfNotModified)
+        except HttpResponseError as error:
+            if error.status_code == 412:
+                raise conflict from None
+            raise
+
+    def batch(self, owner: str, batch_id: str) -> list[Job]:
+        if not names.is_job_id(batch_id):
+            return []
+        first, last = rows.batch_keys(batch_id)
+        query = "PartitionKey eq @owner and RowKey ge @first and RowKey le @last and batch_id eq @batch"
+        found = self._table.query(query, owner=names.safe_owner(owner), first=first, last=last, batch=batch_id)
+        return [rows.row_job(entity, _etag(entity)) for entity in found]
 
     def page(
         self, owner: str, kind: str, *, limit: int, cursor: str | None = None, status: str | None = None
@@ -213,8 +254,13 @@ class TableIdempotencyKeys:
         return claim
 
     def get(self, owner: str, key: str) -> IdempotencyClaim | None:
-        entity = self._table.get(names.safe_owner(owner), rows.claim_key(key))
+        entity = self._table.get(names.safe_owner(owner), names.key_digest(key))
         return None if entity is None else rows.row_claim(entity)
+
+    def mark_deleted(self, owner: str, key_digest: str) -> None:
+        mark = {"PartitionKey": names.safe_owner(owner), "RowKey": key_digest, "deleted": True}
+        with suppress(ResourceNotFoundError):
+            self._table.client.update_entity(mark, UpdateMode.MERGE)
 
 
 class TableTaskClaims:

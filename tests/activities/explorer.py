@@ -24,11 +24,13 @@ from world import World
 
 from activities.create import create_task
 from activities.poll import poll_task
-from reelkeeper import model
+from reelkeeper import ledger, model
 from reelkeeper.errors import RecordConflict
 from reelkeeper.model import Job, JobRequest, Task
 from reelkeeper.providers.memory import MemoryProvider, refusal
 from reelkeeper.records.base import Jobs, TaskClaims
+from reelkeeper.steps import changed
+from reelkeeper.withdrawal import withdraw
 
 T = TypeVar("T")
 Activity = Callable[[Any, dict[str, Any]], dict[str, Any]]
@@ -46,6 +48,7 @@ TROUBLE = {
     "provider.submit": (DIE, DROP, BUSY, BREAK),
     "provider.answer": (DIE, LOSE),
     "provider.find": (DIE, BREAK),
+    "provider.cancel": (DIE, BREAK),
 }
 """What can happen at a door. CONFLICT: saved, but the client's retry meets its own write. BREAK: a known failure.
 AWAY: refused for good by a provider that has a fallback."""
@@ -60,7 +63,7 @@ class Scene:
     """What is played: at most how much of everything, and how far the assumptions are stretched (in grace periods).
 
     `switches`: how often a run is left that could go on; `lengths`: of the pauses; `failures`: uncharged ones.
-    `fallback`: the provider may turn jobs away for good, and another one takes them over.
+    `fallback`: the provider may turn jobs away for good, and another one takes them over. `cancels`: by the owner.
     """
 
     jobs: int = 2
@@ -76,6 +79,14 @@ class Scene:
     provider_skew: timedelta = timedelta(0)
     lists: bool = True
     fallback: bool = False
+    cancels: int = 0
+
+
+def cancel(services: Any, work: dict[str, Any]) -> dict[str, Any]:
+    """What the owner's cancel does, as far as it concerns the task."""
+    found = services.jobs.get(work["owner"], work["job_id"])
+    job = changed(services, found, lambda job: ledger.cancelled(job, services.now()))
+    return {"seconds": withdraw(services, job)} if job else {}
 
 
 class Provider(MemoryProvider):
@@ -90,11 +101,15 @@ class Provider(MemoryProvider):
             raise refusal("endpoint_not_found")
         return [task for task in super().find(request, since) if task.created_at + self._lag <= self._now()]
 
+    def running(self) -> set[tuple[str, str]]:
+        """Place and id of the tasks that were made and neither failed nor were deleted."""
+        return {(self.place, task.task_id) for task in self._tasks.values() if task.state != "failed"}
+
 
 class Run:
-    """One run of the activity for one job. `at`: the door it stands at, None at its end; `answer`: its result."""
+    """One run of an activity for one job. `at`: the door it stands at, None at its end; `answer`: its result."""
 
-    def __init__(self, explorer: Explorer, job: Job, skew: timedelta) -> None:
+    def __init__(self, explorer: Explorer, job: Job, skew: timedelta, activity: Activity) -> None:
         self.job, self.answer = job, dict[str, Any]()
         self.posting_until: datetime | None = None
         self._explorer = explorer
@@ -107,7 +122,7 @@ class Run:
             "providers": {name: _Post(provider, self) for name, provider in explorer.providers.items()},
         }
         services = replace(world.services, now=lambda: world.clock.now() + skew, **doors)
-        THREADS.submit(self._play, explorer.activity, services)
+        THREADS.submit(self._play, activity, services)
         self.at: str | None = self._doors.get()
 
     def step(self, verdict: str = GO) -> None:
@@ -166,6 +181,12 @@ class Run:
             raise refusal("provider_error")
         return provider.find(request, since)
 
+    def cancel(self, task_id: str, provider: Provider) -> None:
+        if self.stop_at("provider.cancel") == BREAK:
+            raise refusal("provider_error")
+        self._explorer.told.append(f"{task_id} deleted for {self.job.job_id[-4:]}")
+        provider.cancel(task_id)
+
     def _play(self, activity: Activity, services: Any) -> None:
         try:
             self.answer = activity(services, {"owner": self.job.owner, "job_id": self.job.job_id})
@@ -209,6 +230,9 @@ class _Post:
     def find(self, request: JobRequest, since: datetime) -> list[Task]:
         return self._run.find(request, since, self._provider)
 
+    def cancel(self, task_id: str) -> None:
+        self._run.cancel(task_id, self._provider)
+
 
 class Explorer:
     """`made`: tasks paid for, by the job whose run made them; `told`: everything that happened, in order."""
@@ -231,6 +255,7 @@ class Explorer:
         self.wrong: list[str] = []
         self._current: Run | None = None
         self._started = self._switches = self._troubles = self._pauses = self._failures = 0
+        self._cancels = 0
 
     @property
     def live(self) -> list[Run]:
@@ -246,6 +271,8 @@ class Explorer:
         if current is None or self._switches < scene.switches:
             moves += [self._going(run, GO) for run in self.live if run not in runs]
             moves += [self._starting(job) for job in self.jobs if self._started < scene.runs]
+            if self._cancels < scene.cancels:
+                moves += [self.cancelling(job) for job in self.jobs if not self.world.now_as(job).finished]
         if self._pauses < scene.pauses:
             moves += [pause for pause in map(self._pausing, scene.lengths) if pause]
         if self._troubles < scene.troubles:
@@ -282,13 +309,22 @@ class Explorer:
         self._starting(job)()
         return self.runs[-1]
 
-    def _starting(self, job: Job) -> Callable[[], None]:
+    def cancelling(self, job: Job) -> Callable[[], None]:
+        """Its owner cancels it."""
+
+        def go() -> None:
+            self._cancels += 1
+            self._starting(job, cancel)()
+
+        return go
+
+    def _starting(self, job: Job, activity: Activity | None = None) -> Callable[[], None]:
         def start() -> None:
             # every second worker's clock is ahead, the others' are behind
             skew = self.grace * self.scene.skew * (1 if self._started % 2 else -1)
             self._started += 1
-            self.told.append(f"{job.job_id[-4:]} starts")
-            run = Run(self, job, skew)
+            self.told.append(f"{job.job_id[-4:]} {'is cancelled' if activity else 'starts'}")
+            run = Run(self, job, skew, activity or self.activity)
             self._turn_to(run)
             self.runs.append(run)
 
@@ -346,7 +382,7 @@ class Explorer:
                 run.step(verdict)
 
     def _decided(self, job: Job) -> bool:
-        return job.status in (model.GENERATING, model.SUBMIT_UNKNOWN)
+        return job.status in (model.GENERATING, model.SUBMIT_UNKNOWN) or (job.finished and not job.withdrawing)
 
     def verdict(self) -> list[str]:
         """What is wrong with the outcome; [] when nothing is."""
@@ -364,8 +400,12 @@ class Explorer:
                 wrong.append(f"{job.job_id[-4:]} has {job.task_id}, which is claimed by {holder}")
         if not self.scene.lists:
             wrong += [f"{made} tasks were made for {job[-4:]}" for job, made in self.made.items() if made > 1]
-        elif (paid := sum(self.made.values())) != len(jobs):
-            wrong.append(f"{paid} tasks were paid for {len(jobs)} jobs")
+        elif not len(held) <= (paid := sum(self.made.values())) <= len(jobs):
+            wrong.append(f"{paid} tasks were paid for {len(jobs)} jobs, of which {len(held)} hold one")
+        if self.scene.lists and self.scene.cancels:
+            made = [one.running() for one in self.providers.values() if isinstance(one, Provider)]
+            if left := set().union(*made) - {(job.place, job.task_id) for job in held}:
+                wrong.append(f"{sorted(left)} run on for nobody")
         return wrong
 
 

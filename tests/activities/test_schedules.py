@@ -1,6 +1,7 @@
 """create under every schedule: runs of several jobs, deaths, lost answers and pauses, tried out by the thousand.
 
-The promise: after recovery every job has one task, no task has two jobs, and nothing was paid for that no job has.
+The promise: after recovery every job has one task, no task has two jobs, and nothing was paid for that no job has. A
+cancelled job has none, and nothing runs on for it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ SCENES = {
     "a provider behind its time": Scene(jobs=2, runs=6, provider_skew=timedelta(seconds=-119)),
     "a provider ahead of its time": Scene(jobs=2, runs=6, failures=1, provider_skew=timedelta(minutes=10)),
     "a fallback": Scene(jobs=2, runs=8, troubles=4, pauses=4, fallback=True),
+    "a job that is cancelled": Scene(jobs=1, runs=6, troubles=3, pauses=4, failures=1, cancels=1),
+    "twins, and one is cancelled": Scene(jobs=2, runs=7, troubles=3, pauses=4, cancels=1),
+    "triplets, and two are cancelled": Scene(jobs=3, runs=8, troubles=4, pauses=4, failures=1, cancels=2),
+    "a fallback and a cancel": Scene(jobs=2, runs=8, troubles=4, pauses=4, fallback=True, cancels=1),
     "no list": Scene(jobs=3, runs=8, troubles=4, pauses=4, lists=False),
 }
 

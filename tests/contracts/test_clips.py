@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import requests
 from azure.core.exceptions import AzureError
+from azure.storage.blob import BlobServiceClient
 
 from reelkeeper.clips.base import Clips, MissingBlob, MissingBlocks, StagedBlock, StoredClip
 from reelkeeper.clips.blobs import BlobClips
@@ -157,6 +160,104 @@ def test_a_small_blob_is_written_in_one_go(clips: Clips) -> None:
     clips.put(PATH, b"thumbnail", content_type="image/jpeg")
     assert clips.find(PATH) == StoredClip(PATH, 9, "image/jpeg", {})
     assert content(clips) == b"thumbnail"
+
+
+def test_all_below_a_prefix_is_deleted(clips: Clips) -> None:
+    """Clips, thumbnails, input, in folders too; neighbours stay whose name ours begins, or begins with ours."""
+    mine = ["user_ada/videos/job/0.mp4", "user_ada/videos/job/0.jpg", "user_ada/videos/job/in/input.png"]
+    theirs = [
+        "user_ada/videos/job2/0.mp4",
+        "user_ada/videos/jo/0.mp4",
+        "user_ada/videos/job",
+        "user_ad/videos/job/0.mp4",
+    ]
+    for path in mine + theirs:
+        clips.put(path, b"data", content_type="image/jpeg")
+    assert clips.delete_all("user_ada/videos/job/") == 3
+    assert [path for path in mine + theirs if clips.find(path)] == theirs
+    with pytest.raises(MissingBlob):
+        clips.read(mine[0])
+    assert clips.delete_all("user_ada/videos/job/") == 0
+
+
+def test_deleting_in_an_empty_store_deletes_nothing(clips: Clips) -> None:
+    """A missing container is an empty one, before and after the question."""
+    assert clips.delete_all("user_ada/videos/job/") == 0
+    assert clips.find(PATH) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "user_ada/videos/job", "p" * 1024 + "/"])
+def test_a_prefix_that_would_take_neighbours_is_refused(clips: Clips, prefix: str) -> None:
+    """A prefix is a folder: without its slash it is a ValueError, and nothing is deleted."""
+    clips.put(PATH, b"data", content_type="image/jpeg")
+    with pytest.raises(ValueError):
+        clips.delete_all(prefix)
+    assert content(clips) == b"data"
+
+
+def test_uncommitted_blocks_do_not_disturb_a_deletion(clips: Clips) -> None:
+    """They are no blobs, so they do not count; and a deleted clip can be made anew."""
+    folder, second = PATH.removesuffix("0.mp4"), PATH.replace("0.mp4", "1.mp4")
+    clips.stage(PATH, "0000", b"first")
+    commit(clips, ["0000"])
+    clips.stage(second, "0000", b"never committed")
+    assert clips.delete_all(folder) == 1
+    assert (clips.find(PATH), clips.find(second)) == (None, None)
+    assert clips.delete_all(folder) == 0
+    clips.stage(PATH, "0000", b"again")
+    commit(clips, ["0000"])
+    assert content(clips) == b"again"
+
+
+def test_racing_deletions_all_succeed(clips: Clips, race: Callable[..., list[Any]]) -> None:
+    """Eight workers delete the same folder: none fails, and each blob counts once."""
+    for index in range(5):
+        clips.put(f"user_ada/videos/job/{index}.mp4", b"data", content_type="video/mp4")
+    assert sum(race(lambda _: clips.delete_all("user_ada/videos/job/"))) == 5
+
+
+def test_a_blob_that_is_gone_does_not_save_the_next() -> None:
+    """Somebody deletes the first of the listed blobs before us: the second is deleted all the same, and counts."""
+    asked: list[str] = []
+
+    class Service(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            names = "".join(f"<Blob><Name>job/{index}.mp4</Name></Blob>" for index in range(2))
+            self.answer(200, f"<EnumerationResults><Blobs>{names}</Blobs><NextMarker/></EnumerationResults>")
+
+        def do_DELETE(self) -> None:
+            asked.append(self.path.split("?")[0])
+            self.answer(404 if len(asked) == 1 else 202)
+
+        def answer(self, status: int, text: str = "") -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/account"
+        clips = BlobClips(StorageConnection(f"AccountName=account;AccountKey=a2V5;BlobEndpoint={address}"))
+        assert clips.delete_all("job/") == 1
+        clips.close()
+        server.shutdown()
+    assert asked == ["/account/media/job/0.mp4", "/account/media/job/1.mp4"]
+
+
+def test_a_blob_is_deleted_with_its_snapshots(stored_clips: BlobClips, connection: StorageConnection) -> None:
+    """A backup tool's snapshots would make the service refuse to delete the blob alone."""
+    stored_clips.put(PATH, b"data", content_type="video/mp4")
+    address, _ = stored_clips.signed_url(PATH, in_an_hour()).split("?")
+    with BlobServiceClient.from_connection_string(connection.full_connection_string) as service:
+        container = service.get_container_client(address.split("/user_")[0].rpartition("/")[2])
+        container.get_blob_client(PATH).create_snapshot()
+        assert stored_clips.delete_all(PATH.removesuffix("0.mp4")) == 1
+        assert list(container.list_blobs(include=["snapshots"])) == []
 
 
 def test_what_azure_would_refuse_is_refused_at_once(clips: Clips) -> None:

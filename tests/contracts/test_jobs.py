@@ -17,6 +17,7 @@ import pytest
 from azure.core.exceptions import AzureError
 from azure.data.tables import TableServiceClient
 
+from reelkeeper import names
 from reelkeeper.errors import Fault, RecordConflict, RecordExists
 from reelkeeper.model import COMPLETED, DOWNLOADING, FAILED, Clip, Job, Output
 from reelkeeper.records import rows
@@ -50,6 +51,8 @@ def everything(job: Job) -> Job:
         finished_at=later,
         fault=Fault("provider_error", "It failed.", "boom 💥", 503, "req-1"),
         warning="1 of 2 outputs",
+        batch_id=names.new_job_id(later),
+        key_digest=names.key_digest("key"),
     )
 
 
@@ -117,6 +120,51 @@ def test_saving_a_job_that_is_not_there_is_refused(jobs: Jobs, make_job: MakeJob
         with pytest.raises(RecordConflict):
             jobs.save(job)
         assert jobs.get(job.owner, job.job_id) is None
+
+
+def test_a_deleted_job_is_gone(jobs: Jobs, make_job: MakeJob) -> None:
+    """It alone; deleting it again is no error; its id is free again."""
+    job, other = jobs.insert(make_job()), jobs.insert(make_job())
+    jobs.delete(job)
+    assert jobs.get(job.owner, job.job_id) is None
+    assert jobs.page("ada", "videos", limit=10) == ([other], None)
+    jobs.delete(job)
+    assert jobs.insert(job) == job
+
+
+def test_deleting_in_an_empty_store_is_no_error(jobs: Jobs, make_job: MakeJob) -> None:
+    """Also when the whole table is gone, the job is."""
+    job = replace(make_job(), etag="W/\"datetime'2026-11-20T09%3A30%3A00.1250000Z'\"")
+    jobs.delete(job)
+    assert jobs.get(job.owner, job.job_id) is None
+
+
+def test_a_job_that_changed_is_not_deleted(jobs: Jobs, make_job: MakeJob) -> None:
+    """Whoever read it before the last save, or never, must read it again and decide anew."""
+    stale = jobs.insert(make_job())
+    fresh = jobs.save(replace(stale, progress=50))
+    for job in (stale, replace(stale, etag="")):
+        with pytest.raises(RecordConflict):
+            jobs.delete(job)
+    assert jobs.get(stale.owner, stale.job_id) == fresh
+
+
+def test_racing_saves_and_deletes_never_both_win(jobs: Jobs, make_job: MakeJob, race: Race) -> None:
+    """Four save and four delete what they read: either one save counts and the job stays, or it is gone for all."""
+    for _ in range(5):
+        job = jobs.insert(make_job())
+
+        def save_or_delete(number: int, job: Job = job) -> Job | None:
+            return jobs.save(replace(job, attempts=number)) if number % 2 else jobs.delete(job)
+
+        results = race(save_or_delete)
+        saves, deletes = results[1::2], results[::2]
+        left = jobs.get(job.owner, job.job_id)
+        if left is None:
+            assert ([type(result) for result in saves], deletes) == ([RecordConflict] * 4, [None] * 4)
+        else:
+            assert [type(result) for result in deletes] == [RecordConflict] * 4
+            assert [result for result in saves if isinstance(result, Job)] == [left]
 
 
 def test_of_racing_saves_exactly_one_wins(jobs: Jobs, make_job: MakeJob, race: Race) -> None:
@@ -364,3 +412,19 @@ def test_a_service_that_stays_busy_is_left_in_peace(make_job: MakeJob) -> None:
             tables.jobs.page("ada", "videos", limit=5)
         tables.close()
     assert len(queries) == 4
+
+
+def test_a_batch_is_read_by_one_query_for_its_keys(make_job: MakeJob) -> None:
+    """One request however many other jobs the owner has: it names the partition, the first key and the last."""
+    batch_id = names.new_job_id(make_job().created_at)
+    first, last = (make_job(job_id=names.member_id(batch_id, index), batch_id=batch_id) for index in (0, 99))
+    with table_service(([first, last], False)) as (where, queries):
+        tables = Tables(where)
+        assert tables.jobs.batch("ada", batch_id) == [first, last]
+        tables.close()
+    assert [query["$filter"] for query in queries] == [
+        [
+            f"PartitionKey eq 'ada' and RowKey ge '{names.row_key(first.job_id)}' and "
+            f"RowKey le '{names.row_key(last.job_id)}' and batch_id eq '{batch_id}'"
+        ]
+    ]

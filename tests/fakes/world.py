@@ -25,6 +25,7 @@ from activities.store import store_part
 from reelkeeper import names, policy
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import Job, JobRequest
+from reelkeeper.outbound.web import WebFetcher
 from reelkeeper.providers.memory import MemoryImages, MemoryProvider
 from reelkeeper.records.base import Watch
 from reelkeeper.records.memory import (
@@ -37,6 +38,9 @@ from reelkeeper.records.memory import (
 from reelkeeper.services import Services
 from reelkeeper.settings import Settings
 from triggers.answers import answering
+from triggers.batches import create_batch, get_batch
+from triggers.cancel import cancel_job
+from triggers.delete import delete_job
 from triggers.generate import generate
 from triggers.health import get_health
 from triggers.jobs import get_content, get_gallery, get_result, get_status
@@ -108,6 +112,7 @@ class World:
         self.client = DurableClient()
         self.jobs, self.watchdog, self.clips = MemoryJobs(), MemoryWatchdog(), MemoryClips()
         self.idempotency = MemoryIdempotencyKeys()
+        settings = Settings.from_environment({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **env})
         self.services = Services(
             jobs=self.jobs,
             watchdog=self.watchdog,
@@ -116,7 +121,8 @@ class World:
             outcomes=MemoryOutcomes(),
             clips=self.clips,
             providers={"sora": self.provider},
-            settings=Settings.from_environment({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **env}),
+            fetcher=WebFetcher(settings.allow_private),
+            settings=settings,
             now=self.clock.now,
         )
         self.provider.grace = self.services.settings.submit_grace
@@ -244,16 +250,37 @@ class World:
 
     def post(self, body: Any, kind: str = "videos", **headers: str) -> Answer:
         """POST generate; `body` is sent as it is when it is bytes, else as JSON."""
+        return self._start(generate, "generate", body, kind, headers)
+
+    def post_batch(self, body: Any, kind: str = "videos", **headers: str) -> Answer:
+        """POST batches; a list is sent as `requests`."""
+        whole = {"requests": body} if isinstance(body, list) else body
+        return self._start(create_batch, "batches", whole, kind, headers)
+
+    def _start(self, trigger: Callable[..., Any], route: str, body: Any, kind: str, headers: dict[str, str]) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {"content-type": "application/json"} | _named(headers)
-        request = func.HttpRequest("POST", f"{HOST}/{kind}/generate", headers=named, body=raw)
-        return Answer(asyncio.run(answering(generate)(self.services, request, self.client, kind)))
+        request = func.HttpRequest("POST", f"{HOST}/{kind}/{route}", headers=named, body=raw)
+        return Answer(asyncio.run(answering(trigger)(self.services, request, self.client, kind)))
+
+    def batch(self, batch_id: str, owner: str | None = OWNER, kind: str = "videos", **headers: str) -> Answer:
+        """GET batches/{id}."""
+        request = self.request(f"{kind}/batches/{batch_id}", owner, None, {"batch_id": batch_id}, **headers)
+        return Answer(answering(get_batch)(self.services, request, kind))
 
     def get(self, what: str, job_id: str, owner: str | None = OWNER, query: dict[str, str] | None = None,
             kind: str = "videos", **headers: str) -> Answer:  # fmt: skip
         """GET status, result or content of a job."""
         request = self.request(f"{kind}/{job_id}/{what}", owner, query, {"job_id": job_id}, **headers)
         return Answer(answering(READS[what])(self.services, request, kind))
+
+    def cancel(self, job_id: str, owner: str | None = OWNER, kind: str = "videos") -> Answer:
+        request = self.request(f"{kind}/{job_id}/cancel", owner, route_params={"job_id": job_id})
+        return Answer(answering(cancel_job)(self.services, request, kind))
+
+    def delete(self, job_id: str, owner: str | None = OWNER, kind: str = "videos") -> Answer:
+        request = self.request(f"{kind}/{job_id}", owner, route_params={"job_id": job_id})
+        return Answer(answering(delete_job)(self.services, request, kind))
 
     def gallery(self, owner: str | None = OWNER, kind: str = "videos", **query: str) -> Answer:
         return Answer(answering(get_gallery)(self.services, self.request(f"{kind}/user", owner, query), kind))

@@ -29,6 +29,7 @@ from reelkeeper import names, policy
 from reelkeeper.admission import only_admitted
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import Job, JobRequest
+from reelkeeper.outbound.memory import MemoryFetcher
 from reelkeeper.providers.memory import MemoryProvider
 from reelkeeper.records.base import Watch
 from reelkeeper.records.memory import (
@@ -72,6 +73,7 @@ class Stage:
             outcomes=MemoryOutcomes(),
             clips=MemoryClips(),
             providers={"sora": self.provider},
+            fetcher=MemoryFetcher(),
             settings=Settings.from_environment({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}),
             now=self.clock.now,
         )

@@ -127,9 +127,12 @@ def test_an_answer_counts_however_late_it_comes(status: str) -> None:
     assert (job.status, job.task_id, job.place, job.next_attempt_at) == ("submitting", "task_1", "there", None)
 
 
-@pytest.mark.parametrize("changes", [{"task_id": "task_0"}, *({"status": status} for status in sorted(model.TERMINAL))])
+@pytest.mark.parametrize(
+    "changes",
+    [{"task_id": "task_0"}, *({"status": status} for status in sorted(model.TERMINAL - {model.CANCELLED}))],
+)
 def test_a_job_never_changes_its_task_and_an_ended_one_gets_none(changes: dict[str, Any]) -> None:
-    """The task that came first stays; after the end nothing is written."""
+    """The task that came first stays; after the end nothing is written, but for a cancelled job's, to withdraw it."""
     assert ledger.named(begun(**changes), TASK, "here", LATER, DAY) is None
 
 
@@ -263,9 +266,108 @@ def test_a_parked_job_says_so() -> None:
     assert job.fault.code == "submit_unknown"
 
 
+# cancelled
+
+
+def cancelled(**changes: Any) -> Job:
+    job = ledger.cancelled(begun(), LATER)
+    assert job is not None
+    return replace(job, **changes)
+
+
+@pytest.mark.parametrize("status", sorted(set(model.STATUSES) - model.TERMINAL))
+def test_whatever_has_not_ended_can_be_cancelled(status: str) -> None:
+    """At once, with the time; what is left to do at the provider is a stage."""
+    job = ledger.cancelled(begun(status=status, next_attempt_at=LATER, fault=FAULT), NOW)
+    assert job is not None
+    assert (job.status, job.withdrawing, job.finished_at) == ("cancelled", True, NOW)
+    assert (job.next_attempt_at, job.fault) == (None, None)
+
+
+@pytest.mark.parametrize("status", sorted(model.TERMINAL))
+def test_what_has_ended_stays_as_it_ended(status: str) -> None:
+    """No end is exchanged for another."""
+    assert ledger.cancelled(begun(status=status), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "run"),
+    [
+        ({"status": model.PENDING}, None),
+        ({"status": model.QUEUED}, None),
+        ({"stage": ledger.REFUSED}, None),
+        ({}, "run"),
+        ({"stage": ledger.RECONCILING}, "run"),
+        ({"status": model.SUBMIT_UNKNOWN}, "run"),
+        ({"status": model.GENERATING, "task_id": "task_1"}, "run"),
+    ],
+)
+def test_a_submission_is_forgotten_only_where_nothing_was_made(changes: dict[str, Any], run: str | None) -> None:
+    """Elsewhere there is, or may be, a task to withdraw."""
+    job = ledger.cancelled(begun(**changes), NOW)
+    assert job is not None
+    assert job.submit_run == run
+
+
+def test_the_task_of_a_cancelled_job_is_named_to_be_withdrawn() -> None:
+    """Whenever its POST is answered, also long after the job was done with; it stays cancelled."""
+    for stage in (model.WITHDRAWING, "done"):
+        job = ledger.named(cancelled(stage=stage), TASK, "here", LATER, DAY)
+        assert job is not None
+        assert (job.status, job.withdrawing, job.task_id, job.creates) == ("cancelled", True, "task_1", 1)
+    assert ledger.named(cancelled(task_id="task_0"), TASK, "here", LATER, DAY) is None
+
+
+def test_a_cancelled_job_is_never_watched() -> None:
+    """Its named task is not held; where it is a twin's, it is dismissed, and looked for again later."""
+    job = ledger.named(cancelled(), TASK, "here", LATER, DAY)
+    assert job is not None
+    assert ledger.held(job, job, LATER) is None
+    freed = ledger.dismissed(job, job, LATER, LATER + GRACE)
+    assert freed is not None
+    assert (freed.withdrawing, freed.task_id, freed.creates) == (True, None, 0)
+    assert ledger.reconcile_at(freed, GRACE) == LATER + GRACE
+
+
+def test_a_task_is_found_for_a_cancelled_job_only_by_its_own_submission() -> None:
+    """And not once the withdrawal is over."""
+    found = ledger.found(cancelled(), begun(), TASK, "here", LATER, DAY)
+    assert found is not None
+    assert found.task_id == "task_1"
+    assert ledger.found(cancelled(stage="done"), begun(), TASK, "here", LATER, DAY) is None
+    assert ledger.found(cancelled(submit_run="another"), begun(), TASK, "here", LATER, DAY) is None
+
+
+def test_a_refused_post_leaves_a_cancelled_job_nothing_to_look_for() -> None:
+    """Unless its task is known by then."""
+    job = ledger.not_made(cancelled(), begun(), LATER)
+    assert job is not None
+    assert (job.withdrawing, job.submit_run) == (True, None)
+    assert ledger.not_made(cancelled(task_id="task_1"), begun(), LATER) is None
+    assert ledger.not_made(begun(), begun(), LATER) is None
+
+
+def test_a_withdrawal_ends_once_and_for_the_task_it_was_about() -> None:
+    """A task that turned up meanwhile is withdrawn as well."""
+    job = cancelled(next_attempt_at=LATER)
+    done = ledger.withdrawn(job, job, LATER, "It may cost.")
+    assert done is not None
+    assert (done.status, done.stage, done.warning, done.next_attempt_at) == ("cancelled", "done", "It may cost.", None)
+    assert ledger.withdrawn(done, job, LATER, None) is None
+    assert ledger.withdrawn(replace(job, task_id="task_1"), job, LATER, None) is None
+
+
+def test_a_withdrawal_is_tried_again_when_told() -> None:
+    """The record shows when."""
+    job = ledger.later(cancelled(), LATER, LATER + GRACE)
+    assert job is not None
+    assert (job.withdrawing, job.next_attempt_at) == (True, LATER + GRACE)
+    assert ledger.later(cancelled(stage="done"), LATER, LATER) is None
+
+
 @given(
     st.sampled_from(model.STATUSES),
-    st.sampled_from(["submitting", "reconciling", "refused", "waiting"]),
+    st.sampled_from(["submitting", "reconciling", "refused", "waiting", "withdrawing"]),
     st.sampled_from([None, "task_0", "task_1"]),
     st.integers(0, 2),
     st.sampled_from([None, "run", "another"]),
@@ -282,10 +384,14 @@ def test_no_step_ever_breaks_the_rules_of_a_job_s_life(
         ledger.named(job, TASK, "here", LATER, DAY),
         ledger.held(job, named(), LATER),
         ledger.dismissed(job, named(), LATER, LATER),
+        ledger.cancelled(job, LATER),
+        ledger.not_made(job, begun(), LATER),
+        ledger.withdrawn(job, job, LATER, None),
+        ledger.later(job, LATER, LATER),
     ]
     for after in steps:
         if after is not None:
-            assert not job.finished
+            assert not job.finished or job.status == after.status == model.CANCELLED
             assert job.task_id is None or after.task_id in (job.task_id, None)
             assert after.creates >= 0
             assert after.request == job.request

@@ -69,6 +69,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "warning": st.none() | TEXT,
     "queue_position": st.none() | NUMBER,
     "starts_at": st.none() | MOMENT,
+    "batch_id": st.none() | TEXT,
+    "key_digest": st.none() | TEXT,
 }
 JOBS = st.builds(Job, **FIELDS)
 

@@ -101,6 +101,43 @@ def test_job_ids_of_one_moment_differ() -> None:
     assert len({names.new_job_id(now) for _ in range(1000)}) == 1000
 
 
+@given(st.integers(0, 2**128 - 1))
+def test_jobs_of_a_batch_have_ids_of_their_own(number: int) -> None:
+    """All of one millisecond with their batch, in the order of their index, each a job id, none the batch's own."""
+    batch_id = str(uuid.UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62))
+    members = [names.member_id(batch_id, index) for index in range(100)]
+    assert members == sorted(set(members))
+    assert all(map(names.is_job_id, members))
+    assert {uuid.UUID(member).int >> 80 for member in members} == {number >> 80}
+    assert batch_id not in members
+
+
+def test_a_repeated_batch_names_the_same_jobs() -> None:
+    """In every version for ever: these are the ids in the records. Another batch of the moment has others."""
+    batch_id = "019aa0d5-2b1d-7abc-8def-0123456789ab"
+    assert names.member_id(batch_id, 0) == "019aa0d5-2b1d-7000-ae22-d8444d358df3"
+    assert names.member_id(batch_id, 99) == "019aa0d5-2b1d-7063-8d51-84b19f39438e"
+    other = batch_id.replace("7abc", "7abd")
+    assert not {names.member_id(batch_id, i) for i in range(100)} & {names.member_id(other, i) for i in range(100)}
+
+
+@pytest.mark.parametrize(
+    ("batch_id", "index"), [("019aa0d5-2b1d-7abc-8def-0123456789ab", -1), ("", 0), ("nonsense", 0)]
+)
+def test_what_no_batch_has_has_no_id(batch_id: str, index: int) -> None:
+    """An index outside 0 to 99 would break the order, and only an id can name a batch."""
+    with pytest.raises(ValueError, match="batch"):
+        names.member_id(batch_id, index)
+    with pytest.raises(ValueError, match="batch"):
+        names.member_id("019aa0d5-2b1d-7abc-8def-0123456789ab", 100)
+
+
+def test_a_keys_digest_is_its_sha_256() -> None:
+    """The records hold it, so it never changes."""
+    assert names.key_digest("key") == "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
+    assert names.key_digest("half \ud83c") != names.key_digest("half \ud83d")
+
+
 @pytest.mark.parametrize(
     "text",
     [

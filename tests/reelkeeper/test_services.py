@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
+from reelkeeper.outbound.base import NotFetched
 from reelkeeper.providers.azure_jobs import AzureJobs
 from reelkeeper.providers.openai_images import OpenAIImages
 from reelkeeper.providers.openai_videos import OpenAIVideos
@@ -50,6 +53,14 @@ def test_without_a_provider_there_is_none_to_choose() -> None:
     services = build_services(Settings.from_environment({"AzureWebJobsStorage": STORAGE}))
     assert services.providers == {}
     assert services.default_provider("videos") is None
+
+
+@pytest.mark.parametrize(("switch", "words"), [("false", "without https"), ("true", "connection was refused")])
+def test_callers_addresses_are_fetched_as_the_setting_says(switch: str, words: str) -> None:
+    """Plain http and private addresses only in development."""
+    env = {"AzureWebJobsStorage": STORAGE, "WEBHOOK_ALLOW_PRIVATE": switch}
+    with pytest.raises(NotFetched, match=words):
+        build_services(Settings.from_environment(env)).fetcher.fetch("http://127.0.0.1:9/a.png", 1)
 
 
 def test_the_clock_is_aware_utc_and_can_be_replaced() -> None:

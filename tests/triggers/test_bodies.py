@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from world import World
 
 from reelkeeper.errors import RequestRefused
 from reelkeeper.model import JobRequest
-from triggers.bodies import MAX_BODY_BYTES, VideoBody, read_body, to_request
+from triggers.bodies import MAX_BODY_BYTES, MODELS, VideoBody, read_body, to_body, to_request
 
 Result = TypeVar("Result")
 
@@ -113,3 +114,20 @@ def test_the_provider_s_model_is_the_default(world: World) -> None:
     """The record holds which one made the video, also where the caller did not say."""
     assert to_request(VideoBody(prompt="a"), world.provider).model == "sora"
     assert to_request(VideoBody(prompt="a", model="sora"), world.provider).model == "sora"
+
+
+ODD = [None, True, 7, 2.5, 1e999, 10**30, -1, 0, "", "x", "x" * 3000, "\ud800", [], ["a"], {}, {"a": 1}, {"": "a"},
+       {"x" * 65: "a"}, {"a": "\ud800"}, {"\ud800": "a"}, {str(n): "x" for n in range(20)}, {"url": 1}, {"url": ""},
+       {"fit": "q"}, {"base64": "!"}]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["videos", "images"])
+def test_every_refusal_is_in_our_words(kind: str) -> None:
+    """The library that checks the types has words of its own, which speak to programmers in Python."""
+    for field in (*MODELS[kind].model_fields, "extra", "\ud800"):
+        for value in ODD:
+            found = refusal_or(lambda: to_body({"prompt": "a"} | {field: value}, kind))  # noqa: B023
+            if isinstance(found, RequestRefused):
+                said = " ".join(error.message for error in found.errors)
+                assert re.match(r"must|is |the name must|needs|goes|holds", said), (field, value, said)
+                assert not re.search(r"[Ii]nput should|valid|dictionary|[Ss]tring|integer", said), (field, value, said)

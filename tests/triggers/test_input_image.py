@@ -21,6 +21,8 @@ from world import Answer, World
 from emulator.sora.simulator import Simulator
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.model import InputImage, Job
+from reelkeeper.outbound.base import FetcherBusy
+from reelkeeper.outbound.memory import MemoryFetcher
 from reelkeeper.pictures import MAX_PICTURE_BYTES
 from reelkeeper.providers.azure_jobs import AzureJobs
 from reelkeeper.providers.base import ProviderConfig
@@ -159,7 +161,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "other type": (GOOD | {"media_type": "image/jpeg"}, "input_image", "declared as image/jpeg, but its bytes are ima"),
     "no picture": (text(b"hello, world"), "input_image", "is no PNG, JPEG or WebP picture"),
     "damaged": (text(drawn(480, 480)[:700]), "input_image", "is a damaged PNG file"),
-    "empty url": ({"url": ""}, "input_image.url", "at least 1 character"),
+    "empty url": ({"url": ""}, "input_image.url", "must not be empty"),
     "long url": ({"url": "https://a/" + "b" * 2048}, "input_image.url", "at most 2048 characters"),
     "plain http": ({"url": "http://pictures.example/a.png"}, "input_image.url", "an address without https"),
     "loopback": ({"url": "https://127.0.0.1/a.png"}, "input_image.url", "a private address"),
@@ -309,6 +311,17 @@ def test_private_addresses_are_for_development(world: World, gallery: Gallery) -
     assert gallery.asked == []
 
 
+def test_a_post_that_comes_while_many_pictures_are_fetched_is_to_come_again(world: World) -> None:
+    """503, nothing is left behind; the same key and body make the job later."""
+    url, fetcher = "https://pictures.example/boat", MemoryFetcher()
+    fetcher.files[url], fetcher.planned = drawn(480, 480), [FetcherBusy()]
+    world.use(fetcher=fetcher)
+    answer = post(world, {"url": url}, idempotency_key="k1")
+    assert (answer.status, answer.json["code"]) == (503, "busy")
+    assert (jobs_of(world), world.watched(), world.idempotency.get("default", "k1")) == ([], {}, None)
+    recorded(world, post(world, {"url": url}, idempotency_key="k1"))
+
+
 def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(open_world: World, gallery: Gallery) -> None:
     """The cheap checks come first."""
     image = {"url": f"{gallery.url}/boat"}
@@ -398,7 +411,7 @@ def test_the_blob_goes_below_the_claimed_id_when_a_twin_was_faster(world: World)
 
 
 def test_without_storage_for_the_picture_nothing_is_accepted(world: World) -> None:
-    """503, no record; the same key and body make the job later."""
+    """503, no record; a row by which the rest is swept away; the same key and body make the job later."""
 
     class Away(MemoryClips):
         def put(self, path: str, data: bytes, *, content_type: str) -> None:
@@ -407,7 +420,7 @@ def test_without_storage_for_the_picture_nothing_is_accepted(world: World) -> No
     world.use(clips=Away())
     answer = post(world, GOOD, idempotency_key="k1")
     assert (answer.status, answer.json["code"]) == (503, "storage_unavailable")
-    assert (jobs_of(world), world.watched()) == ([], {})
+    assert (jobs_of(world), len(world.watched())) == ([], 1)
     world.use(clips=world.clips)
     recorded(world, post(world, GOOD, idempotency_key="k1"))
 

@@ -21,9 +21,9 @@ from triggers.answers import answering
 from triggers.jobs import get_status
 
 STATUS_FIELDS = {
-    "job_id", "kind", "status", "stage", "progress", "prompt", "created_at", "updated_at", "finished_at", "provider",
-    "task_id", "output_ids", "attempts", "next_attempt_at", "expires_at", "queue_position", "estimated_start_at",
-    "error", "warning", "status_url", "result_url", "content_url", "metadata",
+    "job_id", "kind", "batch_id", "status", "stage", "progress", "prompt", "created_at", "updated_at", "finished_at",
+    "provider", "task_id", "output_ids", "attempts", "next_attempt_at", "expires_at", "queue_position",
+    "estimated_start_at", "error", "warning", "status_url", "result_url", "content_url", "metadata",
 }  # fmt: skip
 CLIP_FIELDS = {
     "filename", "file_path", "file_url", "file_url_expires_at", "file_size", "content_type", "digest", "width",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from reelkeeper import names
 from reelkeeper.records import rows
+from reelkeeper.records.base import IdempotencyClaim
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**31), 2**31 - 1) | st.floats(allow_nan=False) | st.text()
 VALUES = SCALARS | st.lists(st.text(), max_size=3) | st.dictionaries(st.text(), SCALARS, max_size=3)
@@ -55,6 +56,11 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     except ValueError:
         return
     assert rows.to_cursor(row_key) == text
+
+
+def test_a_claim_of_an_older_version_is_readable() -> None:
+    """A row from before jobs could be deleted stands for a job that was not."""
+    assert rows.row_claim({"job_id": "job-1", "body_digest": "digest-1"}) == IdempotencyClaim("job-1", "digest-1")
 
 
 def test_a_cursor_leads_back_to_its_row() -> None:

@@ -7,13 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import responses
 
-from reelkeeper.fetch import NotFetched, fetch_file
+from reelkeeper.outbound.base import FetcherBusy, NotFetched
+from reelkeeper.outbound.web import WebFetcher
 
 Start = Callable[..., Any]
 FILE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
@@ -29,14 +31,14 @@ def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
 def refusal(url: str, limit: int = LIMIT, allow_private: bool = True, seconds: float = 20.0) -> str:
     """The words with which the fetch ends."""
     with pytest.raises(NotFetched) as caught:
-        fetch_file(url, limit, allow_private, seconds)
+        WebFetcher(allow_private, seconds=seconds).fetch(url, limit)
     return str(caught.value)
 
 
 def test_a_file_is_fetched_and_nothing_of_ours_goes_out(wire: Start) -> None:
     """No cookie, no credentials, no compression; the whole file comes in."""
     server = wire(answer(200, FILE, Set_Cookie="who=me"))
-    assert fetch_file(f"{server.url}/a.png?sig=x", LIMIT, True) == FILE
+    assert WebFetcher(True).fetch(f"{server.url}/a.png?sig=x", LIMIT) == FILE
     (head,) = server.requests
     fields = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
     assert head.startswith("GET /a.png?sig=x HTTP/1.1")
@@ -48,7 +50,7 @@ def test_redirects_are_followed_without_cookies(wire: Start) -> None:
     """Five of them, also to another path; a cookie set on the way is not brought back."""
     pages = {f"/{number}": answer(302, Location=f"/{number + 1}", Set_Cookie="who=me; Path=/") for number in range(5)}
     server = wire(lambda head: pages.get(head.split()[1], answer(200, FILE)))
-    assert fetch_file(f"{server.url}/0", LIMIT, True) == FILE
+    assert WebFetcher(True).fetch(f"{server.url}/0", LIMIT) == FILE
     assert len(server.requests) == 6
     assert not any("cookie" in head.lower() for head in server.requests)
 
@@ -127,7 +129,7 @@ def test_another_status_is_told(wire: Start, status: int) -> None:
 def test_a_file_of_exactly_the_limit_is_taken(wire: Start) -> None:
     """To the byte."""
     url = wire(answer(200, FILE)).url
-    assert fetch_file(url, len(FILE), True) == FILE
+    assert WebFetcher(True).fetch(url, len(FILE)) == FILE
     assert refusal(url, len(FILE) - 1) == "holds more than 0 MiB"
 
 
@@ -210,3 +212,79 @@ def test_nothing_of_the_address_is_told_or_logged(wire: Start, caplog: pytest.Lo
     assert refusal(f"{server.url}/album-7/a.png?sig=SECRET") == "answers HTTP 404"
     assert "album-7" not in caplog.text
     assert "SECRET" not in caplog.text
+
+
+# How many at once
+
+
+class Slow:
+    """A server that has every request wait until `let_go`; `reached`: counts up with each that has come."""
+
+    def __init__(self, wire: Start) -> None:
+        self.let_go, self.reached = threading.Event(), threading.Semaphore(0)
+        self.url = wire(self._serve).url
+
+    def _serve(self, head: str) -> bytes:
+        self.reached.release()
+        assert self.let_go.wait(timeout=10)
+        return answer(200, FILE)
+
+
+@pytest.fixture
+def slow(wire: Start) -> Iterator[Slow]:
+    server = Slow(wire)
+    yield server
+    server.let_go.set()
+
+
+@contextmanager
+def under_way(fetcher: WebFetcher, slow: Slow, number: int) -> Iterator[list[Future[bytes]]]:
+    """So many fetches that have reached the slow server and wait there."""
+    with ThreadPoolExecutor(number) as pool:
+        fetches = [pool.submit(fetcher.fetch, slow.url, LIMIT) for _ in range(number)]
+        try:
+            assert all(slow.reached.acquire(timeout=10) for _ in fetches)
+            yield fetches
+        finally:
+            slow.let_go.set()
+
+
+def test_no_more_than_four_are_fetched_at_once(slow: Slow) -> None:
+    """The fifth is told to come again before anything is asked of its server; it holds its thread for no longer."""
+    fetcher = WebFetcher(True, patience=0.05)
+    with under_way(fetcher, slow, 4) as fetches:
+        with pytest.raises(FetcherBusy, match="try again"):
+            fetcher.fetch(slow.url, LIMIT)
+        assert not slow.reached.acquire(blocking=False)
+    assert [one.result() for one in fetches] == [FILE] * 4
+    assert fetcher.fetch(slow.url, LIMIT) == FILE
+
+
+def test_slow_servers_do_not_hold_every_thread(slow: Slow) -> None:
+    """In a pool as small as asyncio's own on one core, other work is still done while they are waited for."""
+    fetcher = WebFetcher(True, patience=0.05)
+    with ThreadPoolExecutor(5) as pool:
+        fetches = [pool.submit(fetcher.fetch, slow.url, LIMIT) for _ in range(8)]
+        assert pool.submit(lambda: "another POST").result(timeout=5) == "another POST"
+        assert sum(one.done() for one in fetches) == 4
+        slow.let_go.set()
+
+
+def test_a_place_that_becomes_free_in_time_is_taken(slow: Slow) -> None:
+    """A handful of quick pictures at once is nothing to refuse."""
+    fetcher = WebFetcher(True, at_once=1, patience=10)
+    with ThreadPoolExecutor(1) as pool, under_way(fetcher, slow, 1):
+        waiting = pool.submit(fetcher.fetch, slow.url, LIMIT)
+        slow.let_go.set()
+        assert waiting.result(timeout=10) == FILE
+
+
+def test_a_fetch_that_fails_gives_its_place_back(wire: Start) -> None:
+    """However it fails: otherwise four bad addresses would end all fetching."""
+    fetcher = WebFetcher(True, at_once=1, patience=0, seconds=0.2)
+    bad = (wire(answer(404)).url, "file:///etc/passwd", "https://[::1", "http://169.254.169.254/")
+    with trickling(b"HTTP/1.1 200 OK\r\n\r\n", b"y") as endless:
+        for url in (*bad, endless):
+            with pytest.raises(NotFetched) as caught:
+                fetcher.fetch(url, LIMIT)
+            assert not isinstance(caught.value, FetcherBusy)

@@ -1,4 +1,4 @@
-"""The HTTP session under a provider: sends what it is told and nothing else, and tells in words what went wrong."""
+"""The HTTP session under every way out: sends what it is told and nothing else, and tells in words what went wrong."""
 
 from __future__ import annotations
 
