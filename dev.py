@@ -107,7 +107,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="check settings, storage and providers; each fault with its cause and fix",
         description="Check the settings of the environment and local.settings.json, and what they lead to: storage "
         "(write, read, delete, signed URL, clock) and every provider (endpoint, DNS, TLS, credentials, route, "
-        "deployment, retirement, quota). Nothing is charged unless you say --create. Exit 1 when something is wrong.",
+        "deployment, retirement, quota). Nothing is charged unless you say --create: a provider is asked for its list "
+        "of tasks, and for a create without a prompt, which it must refuse. Exit 1 when something is wrong.",
     )
     doctor.add_argument(
         "--create",
@@ -115,7 +116,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="also make one real generation per provider, the shortest and smallest, and follow it to its file: it is "
         "charged; every exchange is printed, without secrets",
     )
-    doctor.add_argument("--provider", metavar="NAME", help="with --create: only at this provider")
+    doctor.add_argument("--provider", metavar="NAME", help="with --create: only at this provider (sora, openai, ...)")
     doctor.add_argument(
         "--json", action="store_true", help="the report as JSON: {ok, checks: [{name, ok, detail, fix}]}"
     )

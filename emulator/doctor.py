@@ -16,7 +16,7 @@ from pathlib import Path
 
 from emulator.local_settings import FILE, read_settings, spare_loopback
 from emulator.trouble import Trouble
-from reelkeeper.diagnosis.diagnose import diagnose, generations
+from reelkeeper.diagnosis.diagnose import diagnose, generations, provider_names
 from reelkeeper.diagnosis.report import Check, Report, bad
 
 ROOT = Path.cwd()
@@ -29,12 +29,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--provider", metavar="NAME")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    if options.provider and not options.create:
-        parser.error("--provider says where to --create; every provider is checked anyway")
     logging.basicConfig(level=logging.CRITICAL)  # the report says it all, and in better words
     spare_loopback(os.environ)
     try:
         settings = read_settings(ROOT, os.environ)
+        names = provider_names(settings)
+        if options.provider and names is not None and options.provider not in names:
+            there = ", ".join(names) or "none"
+            parser.error(f"--provider: no provider {options.provider} is configured; there are: {there}")
+        if options.provider and not options.create:
+            parser.error("--provider says where to --create; every provider is checked anyway")
         report = diagnose(settings, ROOT)
     except Trouble as trouble:
         fix = f"Correct {FILE}; {FILE}.example shows its form."

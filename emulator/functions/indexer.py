@@ -96,7 +96,8 @@ def _import_app(root: Path) -> ModuleType:
     except BaseException as problem:  # SystemExit at import is as fatal as an ImportError
         if isinstance(problem, KeyboardInterrupt):
             raise
-        raise StartError(_import_message(root, problem)) from problem
+        own_words = str(problem) if _refuses_settings(root, problem) else ""
+        raise StartError(own_words or _import_message(root, problem)) from problem
     finally:
         _loaded.update(name for name in set(sys.modules) - before if _is_below(sys.modules[name], root))
 
@@ -116,8 +117,21 @@ def _is_below(module: ModuleType | None, root: Path) -> bool:
     file = getattr(module, "__file__", None)
     if not file or module is None or module.__name__.partition(".")[0] == _HOST:
         return False
-    path = Path(file)
+    return _is_own(Path(file), root)
+
+
+def _is_own(path: Path, root: Path) -> bool:
     return path.is_relative_to(root) and not {"site-packages", "dist-packages"} & set(path.parts)
+
+
+def _refuses_settings(root: Path, problem: BaseException) -> bool:
+    """Tell whether the app itself stops its start because of a setting: by an error of its own, called SettingsError.
+
+    Its message is for the person; where in the app it was raised is not.
+    """
+    raised_in = traceback.extract_tb(problem.__traceback__)[-1].filename
+    named = any(kind.__name__ == "SettingsError" for kind in type(problem).__mro__)
+    return named and _is_own(Path(raised_in), root)
 
 
 def _import_message(root: Path, problem: BaseException) -> str:

@@ -94,6 +94,7 @@ class AzureJobs:
             call.task_id, call.prompt = task.id, task.prompt
 
     async def _create(self, request: web.Request, call: Call) -> web.Response:
+        self._studio.check_deployment(call.body.get("model"))
         task = self._studio.create(validate(call.body, self.name), "task_", "gen_", call.fault)
         call.task_id = task.id
         return web.json_response(self._job(task), status=201)

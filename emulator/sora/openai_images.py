@@ -1,5 +1,7 @@
 """Dialect `openai-images`: POST images/generations and images/edits under `/v1` and `/openai/v1`.
 
+Azure alone also has the older path of a deployment, with a dated api-version; there the path names the model.
+
 One call makes the images and answers them: base64, or URLs of this server that live for an hour. The making takes
 `image_seconds` of the simulator's clock; a task stands behind each call, so that accounts, limits and faults are as for
 videos. Also a call that nobody waits for any more makes its images, and they are paid for.
@@ -27,6 +29,7 @@ from emulator.sora.studio import Refusal, Studio
 from emulator.sora.tasks import Task
 
 BASES = ("/v1/images", "/openai/v1/images")
+OLD = "/openai/deployments/{deployment}/images/generations"
 CDN = "/_cdn/openai-images"
 _LOOK_SECONDS = 0.1  # the clock may be set forward, or the task forced, while a call waits
 _SAFE = {name: {"filtered": False, "severity": "safe"} for name in ("sexual", "violence", "hate", "self_harm")}
@@ -44,6 +47,7 @@ class OpenAIImages:
         """The routes."""
         # a URL that create answered: open to all, as a signed link would be
         found = [Route("GET", f"{CDN}/{{name}}", "content", self._by_file, self._file, "image/png", False)]
+        found.append(Route("POST", OLD, "create", self._read_deployment, self._generate))
         for base in BASES:
             found += [
                 Route("POST", f"{base}/generations", "create", self._read_generation, self._generate),
@@ -53,7 +57,8 @@ class OpenAIImages:
 
     def admit(self, request: web.Request) -> None:
         """Check the key and the api-version."""
-        admit(request, self._studio.limits.api_key, self._studio.limits.profile)
+        limits = self._studio.limits
+        admit(request, limits.api_key, limits.profile, dated="deployment" in request.match_info)
 
     def refuse(self, kind: str, args: dict[str, Any]) -> web.Response:
         """Word a refusal as the profile's server does."""
@@ -62,6 +67,12 @@ class OpenAIImages:
 
     async def _read_generation(self, request: web.Request, call: Call) -> None:
         self._read(call, await read_create(request, edit=False))
+
+    async def _read_deployment(self, request: web.Request, call: Call) -> None:
+        if self._studio.limits.profile.words != "azure":
+            raise Refusal("wrong_route", path=f"{request.method} {request.path}")
+        body = await read_create(request, edit=False)
+        self._read(call, {**body, "model": request.match_info["deployment"]})
 
     async def _read_edit(self, request: web.Request, call: Call) -> None:
         self._read(call, await read_create(request, edit=True))
@@ -84,6 +95,8 @@ class OpenAIImages:
 
     async def _make(self, request: web.Request, call: Call, edit: bool) -> web.Response:
         studio, limits = self._studio, self._studio.limits
+        if limits.profile.model_first:
+            studio.check_deployment(call.body.get("model"))
         order = validate(call.body, limits.profile, self.name, edit, (limits.image_seconds, limits.expiry_seconds))
         task = studio.create(order, "image_", "img_", call.fault)
         call.task_id = task.id

@@ -101,6 +101,8 @@ class OpenAIVideos:
             raise Refusal(refusal.kind, id=call.task_id) from None
 
     async def _create(self, request: web.Request, call: Call) -> web.Response:
+        if self._profile.model_first:
+            self._studio.check_deployment(call.body.get("model"))
         order = validate(call.body, self._profile, self.name)
         task = self._studio.create(order, self._profile.id_prefix, None, call.fault)
         call.task_id = task.id

@@ -20,6 +20,7 @@ class Profile:
     # requests
     strict: bool = False  # exact types, and unknown fields are refused
     model_required: bool = False
+    model_first: bool = False  # the deployment is looked up before the rest of the body is read
     form_only: bool = False  # create wants multipart/form-data
     object_reference: bool = False  # input_reference may be {"image_url": ...} in JSON
     checks_reference: bool = True  # input_reference must be a file of a known type and of the asked size
@@ -67,6 +68,7 @@ PROFILES = {
             "azure",
             strict=True,
             model_required=True,
+            model_first=True,
             seconds=("4", "8", "12"),
             sizes=("720x1280", "1280x720"),
             poll_hint=True,

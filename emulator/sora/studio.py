@@ -120,8 +120,7 @@ class Studio:
         Without an `output_prefix` the task is its own only output.
         """
         limits, now = self.limits, self.at()
-        if limits.deployments and order.model not in limits.deployments:
-            raise Refusal("deployment_not_found", model=order.model)
+        self.check_deployment(order.model)
         if "[moderated]" in order.prompt:
             raise Refusal("moderated", model=order.model)
         if limits.max_running is not None and self.tasks.running(now, order.dialect) >= limits.max_running:
@@ -163,6 +162,11 @@ class Studio:
                 extra={**order.extra, "asked": order.outputs},
             )
         )
+
+    def check_deployment(self, model: object) -> None:
+        """Raise Refusal for a name that is not among the deployments, where any are set."""
+        if self.limits.deployments and isinstance(model, str) and model not in self.limits.deployments:
+            raise Refusal("deployment_not_found", model=model)
 
     def find(self, dialect: str, task_id: str, also_expired: bool = False) -> Task:
         """The task as the service still knows it; Refusal not_found otherwise."""

@@ -1,9 +1,9 @@
 """One provider, asked without paying for anything: does it let us in, is the route right, is the model there?
 
-Dialects with tasks are asked for the list of them, one at most. That a list is answered proves key and route; whether
-the deployment of this name exists is told by a create only, so it is "not proven" there rather than "ok" in silence.
-Images have no list: there an incomplete create, without a prompt, must be refused by every server, and how it is
-refused tells the same. A model list is never asked: it names models, not what may be called.
+Dialects with tasks are asked for the list of them, one at most; that it is answered proves key and route. Whether the
+deployment is there is told by a create only: an incomplete one, without a prompt, which every server must refuse, is
+sent after the list, and at once where there is none, for images. See `deployment` for how it is read. What it does not
+prove is called "not proven", not "ok" in silence. A model list is never asked: it names models, not what may be called.
 """
 
 from __future__ import annotations
@@ -15,10 +15,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reelkeeper.diagnosis import pasted
+from reelkeeper.diagnosis.deployment import (
+    ASK_SECONDS,
+    TAKEN,
+    advice,
+    in_brief,
+    incomplete_create_checks,
+    said_by,
+    unproven,
+)
 from reelkeeper.diagnosis.network import way_checks
 from reelkeeper.diagnosis.report import Check, bad, good
 from reelkeeper.diagnosis.retirements import retirement_check
-from reelkeeper.errors import ADVICE, Fault, ProviderError
+from reelkeeper.errors import ProviderError
 from reelkeeper.providers.answers import Exchange
 from reelkeeper.providers.base import ProviderConfig
 from reelkeeper.providers.endpoints import AZURE_JOBS, OPENAI_IMAGES
@@ -26,11 +35,8 @@ from reelkeeper.providers.failures import CREATE, LIST, code_of_refusal
 from reelkeeper.providers.http import ProviderHttp
 from reelkeeper.providers.reading import path_of
 
-ASK_SECONDS = 12.0
 MOST_SKEW = timedelta(minutes=5)
 """Azure refuses what is signed more than 15 minutes off."""
-
-PROOF = "python3 dev.py doctor --create makes one real generation and proves it"
 
 
 def provider_checks(config: ProviderConfig, raw: str, now: Callable[[], datetime]) -> Iterator[Check]:
@@ -55,58 +61,68 @@ def provider_checks(config: ProviderConfig, raw: str, now: Callable[[], datetime
 def _asked(prefix: str, config: ProviderConfig, now: Callable[[], datetime]) -> Iterator[Check]:
     seen: list[Exchange] = []
     http = ProviderHttp(replace(config, observe=seen.append, create_seconds=ASK_SECONDS), now)
+    told: list[Check] = []
+    for check in _asked_once(prefix, config, http):
+        told.append(check)
+        yield check
+    judged = any(check.name == f"{prefix}: deployment" for check in told)
+    if config.dialect != OPENAI_IMAGES and not judged and all(check.ok for check in told):
+        yield from incomplete_create_checks(prefix, config, http, now)
+    answers = [exchange for exchange in seen if exchange.status is not None]
+    quota = next((exchange.quota for exchange in reversed(answers) if exchange.quota), {})
+    if quota or any(exchange.status < 300 for exchange in answers if exchange.status):
+        yield good(f"{prefix}: quota", _quota(config, quota))
+    if answers:
+        yield from clock_check(f"{prefix}: clock", answers[-1].date, now())
+
+
+def _asked_once(prefix: str, config: ProviderConfig, http: ProviderHttp) -> Iterator[Check]:
     version = {"api-version": config.api_version} if config.api_version else {}
+    deadline = time.monotonic() + ASK_SECONDS
     try:
         if config.dialect == OPENAI_IMAGES:
             path, body = path_of("/images/generations", **version), {"model": config.model}
-            http.exchange(CREATE, path, body=body, deadline=time.monotonic() + ASK_SECONDS)
+            http.exchange(CREATE, path, body=body, deadline=deadline)
             yield from _took_an_incomplete_create(prefix, config)
         else:
             root, jobs = ("/video/generations", ["jobs"]) if config.dialect == AZURE_JOBS else ("/videos", [])
-            path = path_of(root, *jobs, limit=1, **version)
-            answer, _ = http.exchange(LIST, path, deadline=time.monotonic() + ASK_SECONDS)
+            answer, _ = http.exchange(LIST, path_of(root, *jobs, limit=1, **version), deadline=deadline)
             yield from _listed(prefix, config, answer)
     except ProviderError as error:
         yield from _refused(prefix, config, error)
-    if seen and seen[-1].status is not None:
-        if seen[-1].status < 300 or seen[-1].quota:
-            yield good(f"{prefix}: quota", _quota(config, seen[-1].quota))
-        yield from clock_check(f"{prefix}: clock", seen[-1].date, now())
 
 
 def _listed(prefix: str, config: ProviderConfig, answer: dict[str, Any]) -> Iterator[Check]:
     items = answer.get("data")
     if not isinstance(items, list):
         words = "The answer is JSON, but no list of tasks: another API lives there."
-        yield bad(f"{prefix}: route", words, _advice(config, "endpoint_not_found"))
+        yield bad(f"{prefix}: route", words, advice(config, "endpoint_not_found"))
         return
     yield good(f"{prefix}: credentials", _who(config))
     yield good(f"{prefix}: route", "the list of tasks is answered")
     newest = items[0] if items and isinstance(items[0], dict) else {}
-    proven = newest.get("model") == config.model
-    words = f"a task of {config.model} is in the list" if proven else _unproven(config, "the list names no deployment")
-    yield good(f"{prefix}: deployment", words)
+    if newest.get("model") == config.model:
+        yield good(f"{prefix}: deployment", f"a task of {config.model} is in the list")
 
 
 def _took_an_incomplete_create(prefix: str, config: ProviderConfig) -> Iterator[Check]:
     yield good(f"{prefix}: credentials", _who(config))
-    words = "The server took a create without a prompt, which every server of this dialect refuses; it may have a cost."
-    yield bad(f"{prefix}: route", words, _advice(config, "endpoint_not_found"))
+    yield bad(f"{prefix}: route", TAKEN, advice(config, "endpoint_not_found"))
 
 
 def _refused(prefix: str, config: ProviderConfig, error: ProviderError) -> Iterator[Check]:
     """What a refusal tells: it may be just the one that was hoped for."""
     fault = error.fault
-    status, said = fault.provider_status, _said(fault)
+    status, said, images = fault.provider_status, said_by(fault), config.dialect == OPENAI_IMAGES
     if status is None:
         name = "credentials" if config.auth == "entra" and "identity" in said else "route"
-        yield bad(f"{prefix}: {name}", said, _advice(config, fault.code) + _look_at_the_way(name, config))
+        yield bad(f"{prefix}: {name}", said, advice(config, fault.code) + _look_at_the_way(name, config))
         return
     code = code_of_refusal(CREATE, status, {"message": fault.provider_message})
     if status in (401, 402, 403):
         closed = any(word in said.lower() for word in ("firewall", "virtual network", "public access"))
         door = " Let this machine through the resource's network rules ('Networking' in the portal)." if closed else ""
-        yield bad(f"{prefix}: credentials", said, _advice(config, code) + (door or pasted.refused_key(config)))
+        yield bad(f"{prefix}: credentials", said, advice(config, code) + (door or pasted.refused_key(config)))
         return
     if "api version" in said.lower():
         fix = f"Remove ?api-version=... from {config.endpoint_setting}, or make it api-version=preview."
@@ -114,25 +130,26 @@ def _refused(prefix: str, config: ProviderConfig, error: ProviderError) -> Itera
         return
     if code == "endpoint_not_found" or (200 <= status < 300):
         other = f" Or the server does not speak {config.dialect}."
-        yield bad(f"{prefix}: route", said, _advice(config, "endpoint_not_found") + other)
+        yield bad(f"{prefix}: route", said, advice(config, "endpoint_not_found") + other)
         return
-    if status >= 500 and not (config.dialect == OPENAI_IMAGES and status == 500):
+    if status >= 500 and not (images and status == 500):
         fix = "The server itself is in trouble: try again later, look at its status page or its log."
         yield bad(f"{prefix}: route", said, fix)
         return
     yield good(f"{prefix}: credentials", _who(config))
-    yield good(f"{prefix}: route", f"answers ({said})" if status != 429 else "answers")
+    asked = "a create without a prompt is refused, as it must be" if images else "answers, though it shows no list"
+    yield good(f"{prefix}: route", f"{asked} ({in_brief(fault)})" if status != 429 else "answers")
     if code in ("deployment_not_found", "model_retired"):
-        yield bad(f"{prefix}: deployment", said, _advice(config, code))
+        yield bad(f"{prefix}: deployment", said, advice(config, code))
     elif status == 429:
         wait = f" It asks for {error.retry_after:g} s of silence." if error.retry_after else ""
         fix = f"Wait, or have the quota raised; max_running and creates_per_minute in PROVIDERS keep within it.{wait}"
         yield bad(f"{prefix}: quota", said, fix)
-    elif config.dialect == OPENAI_IMAGES and status in (400, 422):
+    elif images and status in (400, 422):
         words = "a create without a prompt is refused for its prompt, not for its model"
-        yield good(f"{prefix}: deployment", _unproven(config, words))
-    else:
-        yield good(f"{prefix}: deployment", _unproven(config, "the question was refused"))
+        yield good(f"{prefix}: deployment", unproven(config, words))
+    elif images:
+        yield good(f"{prefix}: deployment", unproven(config, "the question was refused"))
 
 
 def clock_check(name: str, theirs: datetime | None, ours: datetime) -> Iterator[Check]:
@@ -149,10 +166,6 @@ def clock_check(name: str, theirs: datetime | None, ours: datetime) -> Iterator[
     yield bad(name, f"this machine's clock is {words}", fix)
 
 
-def _unproven(config: ProviderConfig, why: str) -> str:
-    return f"{config.model} is not proven ({why}); {PROOF}"
-
-
 def _quota(config: ProviderConfig, told: dict[str, str]) -> str:
     plain = {name.removeprefix("x-"): value for name, value in told.items()}
     figures = []
@@ -165,7 +178,10 @@ def _quota(config: ProviderConfig, told: dict[str, str]) -> str:
     named = {"max_running": terms.max_running, "creates_per_minute": terms.creates_per_minute}
     ours = [f"{name} {value}" for name, value in named.items() if value]
     return "; ".join(
-        [", ".join(figures) or "the server tells none", *([f"the gate keeps to {', '.join(ours)}"] if ours else [])]
+        [
+            ", ".join(figures) or "the server tells of no limits",
+            *([f"the gate keeps to {', '.join(ours)}"] if ours else []),
+        ]
     )
 
 
@@ -173,18 +189,6 @@ def _who(config: ProviderConfig) -> str:
     if config.auth == "entra":
         return "the app's identity is let in"
     return f"{config.key_setting} is accepted" if config.api_key else "none are asked for"
-
-
-def _said(fault: Fault) -> str:
-    status = f"HTTP {fault.provider_status}: " if fault.provider_status is not None else ""
-    request = f" (request id {fault.request_id})" if fault.request_id else ""
-    return f"{status}{fault.provider_message or fault.message}{request}"
-
-
-def _advice(config: ProviderConfig, code: str) -> str:
-    return ADVICE[code].format(
-        key_setting=config.key_setting, endpoint_setting=config.endpoint_setting, model_setting=config.model_setting
-    )
 
 
 def _look_at_the_way(name: str, config: ProviderConfig) -> str:

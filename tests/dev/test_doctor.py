@@ -135,17 +135,36 @@ def test_create_makes_one_and_tells_its_story(doctor: Doctor, good: dict[str, st
     assert provider.stats()["creates_accepted"] == before + 1
 
 
-def test_a_deployment_that_is_not_there_is_found_by_a_create(
+def test_a_deployment_that_is_not_there_is_found_without_paying(
     doctor: Doctor, good: dict[str, str], provider: Simulator
 ) -> None:
-    """No list tells it: the detail says so before, and the create finds it, unpaid, with the setting's name."""
+    """With the setting's name; --create is not even tried then."""
     before = provider.stats()["creates_accepted"]
-    wrong = {**good, "SORA_MODEL": "not-there"}
-    assert "not-there is not proven" in doctor(**wrong).stdout
-    done = doctor("--create", "--provider", "sora", **wrong)
+    done = doctor("--create", "--provider", "sora", **good, SORA_MODEL="not-there")
     assert done.returncode == 1
+    assert "FAIL  provider sora: deployment" in done.stdout
     assert "Check SORA_MODEL" in done.stdout
+    assert "FAIL  provider sora: generation" in done.stdout
     assert provider.stats()["creates_accepted"] == before
+
+
+@pytest.mark.parametrize("create", [[], ["--create"]], ids=["alone", "with --create"])
+def test_a_provider_that_is_not_configured_is_a_wrong_argument(
+    create: list[str], doctor: Doctor, good: dict[str, str]
+) -> None:
+    """Exit 2 before anything is checked or paid for, with the names that there are."""
+    images = {"IMAGE_ENDPOINT": good["AZURE_SORA_ENDPOINT"], "OPENAI_BASE_URL": "nonsense"}
+    done = doctor(*create, "--provider", "zz", **good, **images)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("no provider zz is configured; there are: sora, openai, image\n")
+
+
+def test_names_that_cannot_be_read_are_no_wrong_argument(doctor: Doctor, good: dict[str, str]) -> None:
+    """What is wrong is PROVIDERS, and that is what is said; nothing is paid for."""
+    done = doctor("--create", "--provider", "wan", PROVIDERS="[{", **good)
+    assert done.returncode == 1
+    assert "FAIL  settings" in done.stdout
+    assert "wan is none of the providers whose settings are right (sora)" in done.stdout
 
 
 def test_dev_py_offers_it() -> None:

@@ -228,6 +228,24 @@ def test_an_app_that_exits_on_import_is_a_start_error(make_app: MakeApp) -> None
     assert "SystemExit: set FOO first" in refusal(make_app("raise SystemExit('set FOO first')\n"))
 
 
+def test_a_settings_error_of_the_app_s_own_is_its_message_alone(make_app: MakeApp) -> None:
+    """Also of a derived kind; another error, a silent one and a library's are shown with the app's lines."""
+    own = "class SettingsError(Exception): ...\nclass Wrong(SettingsError): ...\n"
+    root = make_app(f"{own}raise Wrong('FOO must be a number.')\n")
+    assert refusal(root) == "FOO must be a number."
+    library = root / "site-packages" / "library_of_settings.py"
+    library.parent.mkdir()
+    library.write_text(f"{own}def read(): raise Wrong('FOO must be a number.')\n", encoding="utf-8")
+    for source in (
+        f"{own}raise SettingsError\n",
+        f"{own}raise ValueError('FOO must be a number.')\n",
+        f"import sys\nsys.path.append({str(library.parent)!r})\nfrom library_of_settings import read\nread()\n",
+    ):
+        message = refusal(make_app(source))
+        assert message.startswith("function_app.py cannot be imported: ")
+        assert 'function_app.py", line' in message
+
+
 def test_a_folder_without_an_app_is_named(tmp_path: Path) -> None:
     """The message names the folder that was searched."""
     assert str(tmp_path) in refusal(tmp_path)

@@ -220,6 +220,15 @@ def test_a_missing_setting_is_one_message() -> None:
     assert "Traceback" not in message
 
 
+def test_a_setting_that_the_app_refuses_is_one_message() -> None:
+    """Exit code 1 and the app's own sentence, without where in its code it was said."""
+    environment = {"MEDIA_CONTAINER": "X_", "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+    code, message = failure("--root", str(REPOSITORY), environment=environment)
+    assert code == 1
+    (line,) = message.splitlines()
+    assert line.startswith("MEDIA_CONTAINER must be a container name")
+
+
 def test_a_wrong_root_is_one_message(tmp_path: Path) -> None:
     """Exit code 1 when there is no app."""
     code, message = failure("--root", str(tmp_path))

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 import requests
 
+from reelkeeper.model import JobRequest, Output
+from reelkeeper.providers.openai_images import OpenAIImages
+from reelkeeper.providers.registry import read_providers
+from reelkeeper.services import utc_now
+
 GENERATIONS, EDITS = "/openai/v1/images/generations", "/openai/v1/images/edits"
+OLD = "/openai/deployments/my-pictures/images/generations?api-version=2025-04-01-preview"
 URL_START = "http://localhost:"
 
 
@@ -145,6 +151,42 @@ def test_own_servers_have_urls_for_any_model(draw: Any, profile: str, default: s
     answer = draw(profile=profile, model="flux", size="320x200", seed=5)
     assert list(answer.json()["data"][0]) == [default]
     assert (draw(model="flux", size="320x200", response_format="url").status_code == 200) is allowed
+
+
+def test_the_older_path_of_a_deployment_serves_the_app(serve: Callable[..., Any], decode: Callable[..., Any]) -> None:
+    """As a portal shows it: the app's own adapter, configured with that address, gets its picture."""
+    provider = serve(api_key="k-0d1f", deployments=["my-pictures"])
+    settings = {"IMAGE_ENDPOINT": provider.simulator.url + OLD, "IMAGE_API_KEY": "k-0d1f", "IMAGE_MODEL": "my-pictures"}
+    (config,) = read_providers(settings, 60.0)
+    received: list[bytes | str] = []
+    request = JobRequest("a fox in the snow", 1024, 1536, 0, 1, config.model)
+    task = OpenAIImages(config, utc_now).submit(request, lambda _, what: received.append(what) or Output("0", 0, 0, 0))
+    assert task.state == "succeeded"
+    assert [(frame.width, frame.height) for what in received for frame in decode(what)] == [(1024, 1536)]
+    (call,) = provider.simulator.requests("create")
+    assert (call["path"], call["status"], provider.simulator.tasks()[0]["model"]) == (OLD, 200, "my-pictures")
+
+
+def test_the_older_path_is_azure_s_alone_and_wants_a_date(draw: Any) -> None:
+    """Without a version it is not there, v1's are not known; the deployment is the path's; others have no such path."""
+    path = OLD.partition("?")[0]
+    assert draw(path=OLD, model="something-else").status_code == 200
+    assert draw.provider.simulator.tasks()[0]["model"] == "my-pictures"
+    assert draw(path=path).status_code == 404
+    assert (draw(path=f"{path}?api-version=preview").status_code, draw(path=OLD, prompt=None).status_code) == (400, 400)
+    for profile in ("openai", "vllm-omni", "litellm"):
+        draw.provider.simulator.set_profile(profile)
+        assert draw(path=OLD).status_code == 404
+
+
+@pytest.mark.parametrize("path", [GENERATIONS, OLD.replace("my-pictures", "not-there")])
+def test_the_deployment_is_looked_up_first(draw: Any, serve: Callable[..., Any], path: str) -> None:
+    """At Azure a create without a prompt tells whether it is there; elsewhere the prompt is missed first."""
+    draw.provider = serve(deployments=["my-pictures"])
+    answer = draw(path=path, model="not-there", prompt=None)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "DeploymentNotFound")
+    draw.provider.simulator.set_profile("openai")
+    assert draw(path="/v1/images/generations", model="not-there", prompt=None).status_code == 400
 
 
 def test_azure_tells_filter_results(draw: Any) -> None:

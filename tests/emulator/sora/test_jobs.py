@@ -263,6 +263,9 @@ def test_unknown_deployment_is_its_own_404(serve: Callable[..., Any]) -> None:
     assert answer.status_code == 404
     assert answer.json()["error"]["message"].startswith("The API deployment 'sora-3' for this resource does not exist")
     assert answer.json()["error"]["code"] is None
+    without = provider.create(prompt=None, model="sora-3")  # the deployment is looked up first
+    assert (without.status_code, without.json()) == (404, answer.json())
+    assert provider.create(prompt=None).status_code == 400
 
 
 def _png() -> bytes:

@@ -320,3 +320,13 @@ def test_deployment_that_does_not_exist_is_worded_by_each_server(speak: Callable
         assert (answer.status_code, "sora-9" in answer.text) == (status, True)
     videos.form = False
     assert videos.create().status_code == 200
+
+
+def test_azure_looks_the_deployment_up_before_the_prompt(speak: Callable[..., Any]) -> None:
+    """The other servers miss the prompt first, LiteLLM among them."""
+    videos = speak(deployments=["sora-2"])
+    assert "does not exist" in videos.create(prompt=None, model="sora-9").text
+    assert "'prompt'" in videos.create(prompt=None).text
+    for profile in ("openai", "litellm"):
+        videos.provider.simulator.set_profile(profile)
+        assert "'prompt'" in videos.create(prompt=None, model="sora-9").text

@@ -108,3 +108,16 @@ def test_behind_a_proxy_the_proxy_knows(monkeypatch: pytest.MonkeyPatch) -> None
     assert (name, ok) == ("p: dns", True)
     assert "proxy.corp:3128" in words
     assert "secret" not in words
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("127.0.0.1", "127.0.0.1 is an address itself, on this machine"),
+        ("10.0.0.1", "10.0.0.1 is an address itself, in a private network"),
+        ("8.8.8.8", "8.8.8.8 is an address itself"),
+    ],
+)
+def test_it_is_told_where_the_addresses_are(host: str, words: str) -> None:
+    """An address needs no look-up, and this machine is told from a private network."""
+    assert next(way_checks("p", f"https://{host}/v1", "URL_SETTING", NOW)).detail == words
