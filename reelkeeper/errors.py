@@ -74,11 +74,17 @@ class SettingsError(ReelkeeperError):
 
 
 class RequestRefused(ReelkeeperError):
-    """The request cannot be accepted: `status` and `code` of the answer, and the fields to blame."""
+    """The request cannot be accepted: `status` and `code` of the answer, and the fields to blame.
 
-    def __init__(self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+    `retry_after`: after how many seconds the same request may be.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = (), retry_after: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail, self.errors = status, code, detail, errors
+        self.retry_after = retry_after
 
 
 class ProviderError(ReelkeeperError):

@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 STARTS_AT_ONCE, START_SECONDS = 16, 20.0
 """The jobs are safe by then: a caller need not wait longer for a host that does not answer."""
 
-BUSY = "busy"
-"""Code of the refusal when no picture more can be fetched at the moment."""
+BUSY, BUSY_SECONDS = "busy", 5
+"""Code of the refusal when no picture more can be fetched at the moment, and when to come again."""
 
 
 def key_of(req: func.HttpRequest) -> str | None:
@@ -100,7 +100,7 @@ def with_picture(services: Services, job: Job, offer: Offer) -> tuple[Job, Pictu
         request = offer.for_picture((form.width, form.height))
         picture = pictures.adapt(data, form, (request.width, request.height), image.fit)
     except FetcherBusy as busy:
-        raise RequestRefused(503, BUSY, f"input_image.url {busy}.") from None
+        raise RequestRefused(503, BUSY, f"input_image.url {busy}.", retry_after=BUSY_SECONDS) from None
     except NotFetched as error:
         raise refused(FieldError("input_image.url", str(error))) from None
     except PictureRefused as error:

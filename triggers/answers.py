@@ -67,7 +67,8 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def failed(error: Exception) -> func.HttpResponse:
         if isinstance(error, RequestRefused):
-            return problem(error.status, error.code, error.detail, error.errors)
+            headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+            return problem(error.status, error.code, error.detail, error.errors, headers)
         log.error("%s failed", function.__name__, exc_info=error)
         from azure.core.exceptions import AzureError  # only now: it would slow the start of every worker
 

@@ -24,8 +24,8 @@ from triggers.offers import Offer
 
 log = logging.getLogger(__name__)
 
-AT_ONCE, SECONDS = 4, 60
-"""For all pictures of a batch together."""
+AT_ONCE, SECONDS = 3, 60
+"""For all pictures of a batch together. One more is fetched at once in all, so a place is left for single jobs."""
 
 LATE = f"was not fetched and judged within the {SECONDS} s for all pictures of a batch; send fewer or smaller ones"
 

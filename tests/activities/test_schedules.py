@@ -92,11 +92,13 @@ def test_no_schedule_that_hypothesis_can_think_of_does(tape: bytes, scene: Scene
         pytest.param(
             Scene(jobs=2, runs=2, switches=0, troubles=1, pauses=1, lengths=(1.01,)), 1500, marks=pytest.mark.slow
         ),
+        (Scene(jobs=1, runs=2, switches=1, troubles=0, pauses=1, lengths=(1.01,), cancels=1), 700),
+        pytest.param(Scene(jobs=1, runs=2, switches=1, troubles=1, pauses=0, cancels=1), 900, marks=pytest.mark.slow),
     ],
-    ids=["two runs", "a pause anywhere", "any two troubles", "any trouble of twins"],
+    ids=["two runs", "a pause anywhere", "any two troubles", "any trouble of twins", "a cancel", "any trouble of one"],
 )
 def test_every_schedule_of_a_small_scene_is_good(scene: Scene, plays: int) -> None:
-    """All interleavings of two runs (four switches); a sleep, one or two troubles at every step, others coming in."""
+    """All interleavings of two runs (four switches); a sleep, one or two troubles, a cancel at every step."""
     count = 0
     for explorer in every_play(scene):
         count += 1

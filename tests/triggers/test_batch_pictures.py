@@ -92,22 +92,22 @@ def test_each_picture_is_kept_beside_its_own_job(world: World, fetcher: MemoryFe
     assert all(world.clips.read(path) == GOOD for path in paths if path)
 
 
-def test_four_are_fetched_at_once(world: World) -> None:
-    """No more, whatever their number, and no fewer."""
-    four, now, most = threading.Barrier(4, timeout=10), [0], [0]
+def test_three_are_fetched_at_once(world: World) -> None:
+    """No more, whatever their number, which leaves a place for single jobs, and no fewer."""
+    three, now, most = threading.Barrier(3, timeout=10), [0], [0]
     lock = threading.Lock()
 
     def meet(url: str) -> None:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        four.wait()
+        three.wait()
         with lock:
             now[0] -= 1
 
     steered(world, meet)
     assert len(recorded(world, world.post_batch(wishes(*[{"url": BOAT}] * 12)))) == 12
-    assert most == [4]
+    assert most == [3]
 
 
 def test_nothing_is_fetched_for_a_batch_that_is_wrong_anyway(world: World, fetcher: MemoryFetcher) -> None:

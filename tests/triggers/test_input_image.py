@@ -317,7 +317,7 @@ def test_a_post_that_comes_while_many_pictures_are_fetched_is_to_come_again(worl
     fetcher.files[url], fetcher.planned = drawn(480, 480), [FetcherBusy()]
     world.use(fetcher=fetcher)
     answer = post(world, {"url": url}, idempotency_key="k1")
-    assert (answer.status, answer.json["code"]) == (503, "busy")
+    assert (answer.status, answer.json["code"], answer.headers["Retry-After"]) == (503, "busy", "5")
     assert (jobs_of(world), world.watched(), world.idempotency.get("default", "k1")) == ([], {}, None)
     recorded(world, post(world, {"url": url}, idempotency_key="k1"))
 
