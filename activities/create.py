@@ -48,7 +48,7 @@ def create_task(services: Services, work: dict[str, Any]) -> Answer:
     if job.task_id or job.outputs:
         return go_on(job)
     if job.stage == ledger.REFUSED:
-        return failed(job.fault)
+        return failed(job, job.fault)
     if provider is None or job.submit_run != run:
         return reconcile(services, job)
     return submit(services, provider, job)
@@ -65,7 +65,7 @@ def _begin(job: Job, run: str, provider: str, place: str | None, now: datetime) 
 def _not_begun(services: Services, provider: Provider | None, job: Job) -> Answer:
     if provider is None:
         words = f"The provider {job.provider!r} is no longer configured. Configure it again."
-        return failed(Fault("endpoint_not_found", words))
+        return failed(job, Fault("endpoint_not_found", words))
     if job.attempts >= policy.MAX_CREATE_TRIES:
-        return move_on(services, job, job.fault) or failed(job.fault)
+        return move_on(services, job, job.fault) or failed(job, job.fault)
     return wait_until(services, job, job.next_attempt_at or services.now())

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 def poll_task(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     """``{owner, job_id, misses?, first_miss?, failures?}`` -> the same with ``next`` and ``seconds`` set:
 
-    ``next`` is "poll" (again in `seconds`), "keep" (with `outputs`: their number), "settle" (with `status`, `fault`),
-    "wait" (the task failed uncharged; create anew in `seconds`) or "stop" (nothing left to do). A job that was
+    ``next`` is "poll" (again in `seconds`), "keep" (with `outputs`: their number), "settle" (`status`, `fault`,
+    `seen`), "wait" (the task failed uncharged; create anew in `seconds`) or "stop" (nothing left to do). A job that was
     cancelled meanwhile is withdrawn: "poll" again as long as that takes.
 
     Raises when our own storage fails.
@@ -87,7 +87,7 @@ def _unclear(services: Services, job: Job, work: dict[str, Any], error: Provider
     if fault.code == "task_lost":
         misses = work.get("misses", 0) + 1
         if policy.is_lost(misses, first_miss, now):
-            return {"next": "settle", "status": model.FAILED, "fault": fault.to_dict()}
+            return _settle(job, model.FAILED, fault)
     else:
         failures = work.get("failures", 0) + 1
     if now >= _end(services, job):
@@ -123,7 +123,7 @@ def _ended(services: Services, job: Job, task: Task) -> dict[str, Any]:
         return _create_anew(services, job, fault)
     status = model.CANCELLED if task.state == "cancelled" else model.FAILED
     status = model.EXPIRED if fault.code == "content_expired" else status
-    return {"next": "settle", "status": status, "fault": fault.to_dict()}
+    return _settle(job, status, fault)
 
 
 def _create_anew(services: Services, job: Job, fault: Fault) -> dict[str, Any]:
@@ -161,7 +161,11 @@ def _end(services: Services, job: Job, task: Task | None = None) -> datetime:
 
 def _out_of_time(job: Job) -> dict[str, Any]:
     words = "The task was not finished before the provider's time, or ours, was up. Submit the job again."
-    return {"next": "settle", "status": model.EXPIRED, "fault": Fault("content_expired", words).to_dict()}
+    return _settle(job, model.EXPIRED, Fault("content_expired", words))
+
+
+def _settle(job: Job, status: str, fault: Fault) -> dict[str, Any]:
+    return {"next": "settle", "status": status, "fault": fault.to_dict(), "seen": job.seen}
 
 
 def _again(services: Services, job: Job, seconds: float) -> dict[str, Any]:

@@ -17,18 +17,20 @@ log = logging.getLogger(__name__)
 
 
 def settle_job(services: Services, work: dict[str, Any]) -> dict[str, Any]:
-    """``{owner, job_id, status, fault}`` or ``{owner, job_id, kept: [{index, clip?, thumbnail?, fault?}]}`` ->
+    """``{owner, job_id, status, fault, seen}`` or ``{owner, job_id, kept: [{index, clip?, thumbnail?, fault?}]}`` ->
     ``{status}``. A finished job stays as it is. Raises when our own storage fails.
     """
 
     def settled(job: Job) -> Job | None:
         if job.finished:
             return None
+        if work.get("seen", job.seen) != job.seen:
+            return None  # another run has got further since this end was decided
         return _kept(services, job, work["kept"]) if "kept" in work else _ended(services, job, work)
 
     job = change(services.jobs, work["owner"], work["job_id"], settled)
     if job is None:
-        services.watchdog.unwatch(work["job_id"])
+        pass  # deleted; a row, if there is one, is about what is left of it
     elif job.withdrawing:  # cancelled while its files were fetched: the sweep sees that it is withdrawn
         services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, services.now() + policy.START_GRACE))
     elif job.finished:

@@ -18,7 +18,7 @@ from reelkeeper.clips import blocks
 from reelkeeper.clips.base import MissingBlocks, StoredClip
 from reelkeeper.errors import ADVICE, Fault
 from reelkeeper.model import Clip, Job
-from reelkeeper.parts import EXTENSIONS, THUMBNAIL, media_types
+from reelkeeper.parts import EXTENSIONS, KINDS, THUMBNAIL, media_types
 from reelkeeper.services import Services
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
     """
     job = services.jobs.get(work["owner"], work["job_id"])
     if job is None or job.status == model.CANCELLED:
-        return _unwanted(services, job)
+        return _unwanted(services, work)
     index, staged = work["index"], work["staged"]
     paths = {
         media_type: names.clip_path(job.owner, job.kind, job.job_id, index, EXTENSIONS[media_type])
@@ -69,7 +69,7 @@ def store_part(services: Services, work: dict[str, Any]) -> dict[str, Any]:
             return _gone(job, path)
         log.info("job %s: stored %s, %d bytes", job.job_id, path, stored.size)
         if not _is_wanted(services, job):  # whoever deleted its files may have looked before this one was there
-            return _unwanted(services, job)
+            return _unwanted(services, work)
     return {"clip": asdict(_clip(job, index, stored))}
 
 
@@ -78,9 +78,10 @@ def _is_wanted(services: Services, job: Job) -> bool:
     return current is not None and current.status != model.CANCELLED
 
 
-def _unwanted(services: Services, job: Job | None) -> dict[str, Any]:
-    if job:
-        services.clips.delete_all(names.job_prefix(job.owner, job.kind, job.job_id))
+def _unwanted(services: Services, work: dict[str, Any]) -> dict[str, Any]:
+    """Also what an earlier run of this step has committed; without a record nobody knows the kind."""
+    for kind in KINDS:
+        services.clips.delete_all(names.job_prefix(work["owner"], kind, work["job_id"]))
     return {"fault": UNWANTED.to_dict()}
 
 

@@ -51,6 +51,8 @@ def render(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
         outcome = {**job, "kept": kept}
     else:
         outcome = {**job, "status": step["status"], "fault": step["fault"]}
+        if "seen" in step:  # not in the history of an earlier version
+            outcome["seen"] = step["seen"]
 
     settled = yield context.call_activity_with_retry("settle", RETRY, outcome)
     return str(settled["status"])

@@ -76,9 +76,9 @@ def _out_of_line(job: Job, now: datetime) -> Job | None:
 
 def _slot(services: Services, job: Job) -> dict[str, Any]:
     after = services.jobs.get(job.owner, job.job_id)
-    if after is not None and after.provider != job.provider:
-        return {}  # it stands at another gate now
-    if after is None or after.status not in ledger.WAITING:
+    if after is None or after.provider != job.provider:
+        return {}  # deleted, or it stands at another gate now
+    if after.status not in ledger.WAITING:
         return {"slot": "stay"}
     fresh = after.fault if after.submitting_since != job.submitting_since else None
     return {"slot": "back", "code": fresh.code if fresh else ""}

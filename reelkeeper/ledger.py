@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 
 from reelkeeper import model, policy
 from reelkeeper.errors import ADVICE, Fault
-from reelkeeper.model import Job, Task
+from reelkeeper.model import Job, JobRequest, Task
 
 WAITING = frozenset({model.PENDING, model.QUEUED})
 OPEN = frozenset({model.SUBMITTING, model.SUBMIT_UNKNOWN})
@@ -111,7 +111,9 @@ def _names(current: Job, claimer: Job) -> bool:
 
 
 def lost(current: Job, submission: Job, now: datetime, again_at: datetime, fault: Fault) -> Job | None:
-    """The POST is over without an answer: reconcile it at `again_at`."""
+    """The POST is over without an answer: reconcile it at `again_at`. A job cancelled meanwhile is looked for then."""
+    if _still_sought(current, submission):
+        return later(current, now, again_at)
     if not undecided(current, submission):
         return None
     return current.to(current.status, now, stage=RECONCILING, next_attempt_at=again_at, fault=fault)
@@ -143,10 +145,11 @@ def queued(
     return current.to(model.SUBMITTING, now).to(model.QUEUED, now, stage="waiting", **rest)
 
 
-def moved(current: Job, seen: Job, name: str, model_name: str, now: datetime, fault: Fault | None) -> Job | None:
+def moved(current: Job, seen: Job, name: str, request: JobRequest, now: datetime, fault: Fault | None) -> Job | None:
     """Nothing was submitted, and this provider cannot take the job: begin anew at the one called `name`.
 
-    `seen`: the submission that was refused, or the job as it waited.
+    `seen`: the submission that was refused, or the job as it waited. `request`: the job's, as it is made there; from
+    here on it is what is submitted and looked for.
     """
     waits = current.status in WAITING and current.provider == seen.provider and current.moved_from == seen.moved_from
     if not waits and not undecided(current, seen):
@@ -156,7 +159,7 @@ def moved(current: Job, seen: Job, name: str, model_name: str, now: datetime, fa
         provider=name,
         place=None,
         moved_from=(*current.moved_from, current.provider),
-        request=replace(current.request, model=model_name),
+        request=request,
     )
     anew = {"attempts": 0, "next_attempt_at": None, "submit_run": None, "submitting_since": None}
     return there.to(model.QUEUED, now, stage="waiting", fault=fault, **anew)
@@ -176,7 +179,9 @@ def cancelled(current: Job, now: datetime) -> Job | None:
         return None
     sure = current.status in WAITING or current.stage == REFUSED
     nothing_sent = {"submit_run": None, "submitting_since": None} if sure else {}
-    end = {"stage": model.WITHDRAWING, "finished_at": now, "next_attempt_at": None, "fault": None, "warning": None}
+    # the task of a lost answer may be listed late: the cancel does not shorten the wait for it
+    listed_at = current.next_attempt_at if current.stage == RECONCILING else None
+    end = {"stage": model.WITHDRAWING, "finished_at": now, "next_attempt_at": listed_at, "fault": None, "warning": None}
     return current.to(model.CANCELLED, now, **end, **nothing_sent)
 
 

@@ -79,6 +79,8 @@ class JobRequest:
 
     Videos have `n_seconds` and may have an `input_image`. Images have 0 seconds, may leave the size to the provider
     (0 x 0), and `output_format`, `quality` and `background` to it as well (None).
+    `left_open`: which of "size" and "n_seconds" nobody chose, so that another provider may take its usual one. It is
+    no part of what is asked for.
     """
 
     prompt: str
@@ -92,6 +94,7 @@ class JobRequest:
     output_format: str | None = None
     quality: str | None = None
     background: str | None = None
+    left_open: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,11 @@ class Job:
         """Whether it is cancelled, and somebody still has to see to it that nothing of it runs on."""
         return self.status == CANCELLED and self.stage == WITHDRAWING
 
+    @property
+    def seen(self) -> list[str | None]:
+        """What the record must still say when an end that was decided now is written down."""
+        return [self.status, self.task_id]
+
     def to(self, status: str, now: datetime, **changes: Any) -> Job:
         """The job after a move to `status` (or none, when it is there already) and `changes`.
 
@@ -230,7 +238,8 @@ class Job:
         values = {key: value for key, value in data.items() if key in known and value is not None}
         for key in _TIMES & values.keys():
             values[key] = from_iso(values[key])
-        values["request"] = _within(_known(JobRequest, values["request"]), input_image=InputImage)
+        request = _within(_known(JobRequest, values["request"]), input_image=InputImage)
+        values["request"] = replace(request, left_open=tuple(request.left_open))
         values["outputs"] = tuple(_within(_known(Output, item), staged=Staged) for item in values.get("outputs", ()))
         values["clips"] = tuple(_known(Clip, item) for item in values.get("clips", ()))
         values["moved_from"] = tuple(values.get("moved_from", ()))

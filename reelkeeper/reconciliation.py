@@ -30,6 +30,10 @@ UNASKABLE = frozenset({"provider_error", "rate_limited", "too_many_running", "in
 """Why a list cannot be had just now; any other refusal means that this provider has no usable list."""
 
 
+TOO_NEW = timedelta(hours=1)
+"""No POST, and no clock, is late by as much: a task that is younger by more is somebody else's."""
+
+
 class MovedOn(Exception):
     """The record is about something else by now."""
 
@@ -68,6 +72,8 @@ def seek(services: Services, provider: Provider, job: Job) -> Job | None:
     Raises ProviderError where the list cannot be had, and MovedOn.
     """
     for task in provider.find(job.request, ledger.since(job) - policy.CLOCK_SKEW):
+        if job.withdrawing and task.created_at > ledger.since(job) + TOO_NEW:
+            continue  # what is to be deleted must be its own
         named = _found(services, job, task, provider.place)
         if claim(services, named):
             log.info("job %s: found its task %s at the provider", job.job_id, task.task_id)

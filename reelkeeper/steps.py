@@ -1,19 +1,20 @@
 """What every step of a submission ends in: the record as it is now, and the answer that tells `render` what comes next.
 
 ``{next: "watch"}`` | ``{next: "keep", outputs: n}`` | ``{next: "wait", seconds: s}`` | ``{next: "stop"}`` |
-``{next: "settle", status, fault}``
+``{next: "settle", status, fault, seen}``, the last as `Job.seen`
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from reelkeeper import ledger, model, policy
 from reelkeeper.errors import Fault
-from reelkeeper.fallback import takes_over
+from reelkeeper.fallback import adapted, takes_over
 from reelkeeper.model import Job
 from reelkeeper.records.base import Watch, change
 from reelkeeper.services import Services
@@ -56,9 +57,9 @@ def queue(services: Services, job: Job, seconds: float, attempts: int, fault: Fa
     return wait_until(services, job, again_at)
 
 
-def failed(fault: Fault | None) -> Answer:
+def failed(job: Job, fault: Fault | None) -> Answer:
     fault = fault or Fault("provider_error", "The work on it broke off each time it was submitted.")
-    return {"next": "settle", "status": model.FAILED, "fault": fault.to_dict()}
+    return {"next": "settle", "status": model.FAILED, "fault": fault.to_dict(), "seen": job.seen}
 
 
 def go_on(job: Job) -> Answer:
@@ -92,12 +93,23 @@ def held(services: Services, job: Job) -> Answer:
 
 
 def move_on(services: Services, job: Job, fault: Fault | None) -> Answer | None:
-    """Let another provider take the job over, if one is named that can."""
+    """Let another provider take the job over, if one is named that can. If none of those named can, the end says why.
+
+    None: nobody is named, or the job may still be tried here.
+    """
     now = services.now()
-    other = takes_over(services, job, now)
+    other, why = takes_over(services, job, now)
     if other is None:
-        return None
-    name, model_name, reason = other.name, other.model, fault.code if fault else "no answer"
+        return _not_taken(services, job, replace(fault, message=f"{fault.message} {why}")) if fault and why else None
+    name, request, reason = other.name, adapted(job.request, other), fault.code if fault else "no answer"
     log.warning("job %s: %s cannot take it (%s); going on to %s", job.job_id, job.provider, reason, name)
-    changed(services, job, lambda current: ledger.moved(current, job, name, model_name, now, fault))
+    changed(services, job, lambda current: ledger.moved(current, job, name, request, now, fault))
+    return LOOK_AGAIN
+
+
+def _not_taken(services: Services, job: Job, fault: Fault) -> Answer | None:
+    if job.status != model.SUBMITTING:
+        return failed(job, fault) if job.attempts >= policy.MAX_CREATE_TRIES else None
+    now = services.now()
+    changed(services, job, lambda current: ledger.refused(current, job, now, fault))
     return LOOK_AGAIN

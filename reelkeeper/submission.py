@@ -57,14 +57,21 @@ def submit(services: Services, provider: Provider, job: Job) -> Answer:
 
 def _named(services: Services, provider: Provider, job: Job, task: Task) -> Answer:
     now, deadline = services.now(), services.settings.deadline
-    after = changed(services, job, lambda current: ledger.named(current, task, provider.place, now, deadline))
+
+    def named(current: Job) -> Job | None:
+        after = ledger.named(current, task, provider.place, now, deadline)
+        if after and after.withdrawing:  # it may have been done with long ago, and its row be gone
+            watched(services, after, now)
+        return after
+
+    after = changed(services, job, named)
     if after is None or after.task_id != task.task_id:
         # the job cannot use the task, which is paid for: say so where a person looks
         state = "deleted" if after is None else f"{after.status} with task {after.task_id}"
         log.error("job %s: is %s by now; its task %s at %s is left over", job.job_id, state, task.task_id, job.provider)
         return LOOK_AGAIN
-    if after.withdrawing:  # cancelled meanwhile, and perhaps long ago
-        watched(services, after, now)
+    if after.withdrawing:  # cancelled meanwhile
+        watched(services, after, now)  # whoever was just closing its books may have taken the row
         return go_on_withdrawing(services, after)
     return hold(services, after)
 
@@ -78,7 +85,9 @@ def _lost(services: Services, provider: Provider, job: Job, error: ProviderError
     log.warning("job %s: the outcome of its create is not known; %s", job.job_id, where)
     now = services.now()
     again_at = now + provider.grace if provider.lists else now
-    changed(services, job, lambda current: ledger.lost(current, job, now, again_at, error.fault))
+    after = changed(services, job, lambda current: ledger.lost(current, job, now, again_at, error.fault))
+    if after and after.withdrawing:
+        return go_on_withdrawing(services, after)
     return wait_until(services, job, again_at)
 
 
@@ -97,5 +106,5 @@ def _refused(services: Services, job: Job, error: ProviderError) -> Answer:
         return moved
     after = changed(services, job, lambda current: ledger.refused(current, job, now, error.fault))
     if after and after.submit_run == job.submit_run and after.stage == ledger.REFUSED:
-        return failed(error.fault)
+        return failed(after, error.fault)
     return LOOK_AGAIN

@@ -2,7 +2,8 @@
 
 1. A job of which nothing was sent has no task. One whose POST nobody heard the end of is looked for first, as ever.
 2. The task is claimed before it is deleted: it may be a twin's.
-3. Some providers delete only what has ended: come again until then, or until it expires there by itself.
+3. Some providers delete only what has ended, or nothing: come again until it has ended, or expires by itself. The job
+   holds its place at the gate as long.
 4. What was stored of it goes as well. Then the books are closed.
 
 The record is cancelled from the start. Whoever finds it withdrawing (its own orchestration, or the sweep's) goes on.
@@ -17,12 +18,21 @@ from reelkeeper import ledger, names, policy
 from reelkeeper.closing import close_books
 from reelkeeper.errors import ProviderError
 from reelkeeper.model import Job
+from reelkeeper.parts import IMAGES
 from reelkeeper.providers.base import Provider
 from reelkeeper.reconciliation import UNASKABLE, MovedOn, seek
 from reelkeeper.services import Services
 from reelkeeper.steps import STOP, Answer, changed, claim, grace_of, watched
 
 log = logging.getLogger(__name__)
+
+GIVE_UP = timedelta(minutes=10)
+"""How long after the cancel the delete of an ended task is tried."""
+
+NEVER = frozenset({"invalid_request", "endpoint_not_found"})
+"""Refusals of a delete that time does not heal, once the task has ended."""
+
+RUNS, ENDED, GONE, UNCLEAR = "runs", "ended", "gone", "unclear"
 
 MAY_BE_CHARGED = "The provider could not be told to stop it in time, so it may charge for it."
 
@@ -65,60 +75,85 @@ def _stopped(services: Services, job: Job) -> tuple[Job, str | None]:
     """The job, with its task if one was found, once nothing of it runs any more; and what its owner should know."""
     if job.task_id is None and job.submit_run is None:
         return job, None
-    provider, now = services.provider_of(job), services.now()
-    if now >= _end(services, job):
+    try:
+        if job.task_id is None:
+            return _sought(services, job)
+        if claim(services, job):
+            return job, _deleted(services, job)
+        raise _Later(services.now() + grace_of(services, job))
+    except _Later:
+        if services.now() < _end(services, job):
+            raise
         return job, MAY_BE_CHARGED
-    if provider is None:
-        log.warning("job %s: its task is at %s, which is not configured any more", job.job_id, job.place)
-        raise _Later(now + policy.PARKED_LOOK)
-    if not provider.lists and job.task_id is None:
-        return job, MAY_BE_CHARGED
-    if job.task_id is None:
-        return _sought(services, provider, job)
-    if not claim(services, job):
-        raise _Later(now + grace_of(services, job))
-    return job, _deleted(services, provider, job)
 
 
-def _sought(services: Services, provider: Provider, job: Job) -> tuple[Job, str | None]:
-    ready = ledger.reconcile_at(job, provider.grace)
+def _sought(services: Services, job: Job) -> tuple[Job, str | None]:
+    """Look for the task of a POST whose answer is not known, once that must be over."""
+    ready = ledger.reconcile_at(job, grace_of(services, job))
     if services.now() < ready:
         raise _Later(ready)
+    provider = services.provider_of(job)
+    if job.kind == IMAGES or (provider and not provider.lists):
+        return job, MAY_BE_CHARGED
+    if provider is None:
+        raise _gone(services, job)
     try:
         found = seek(services, provider, job)
     except ProviderError as error:
         if error.fault.code in UNASKABLE:
-            raise _Later(_pause(services, job, error, unclear=True)) from None
+            raise _Later(_pause(services, job, error)) from None
         return job, MAY_BE_CHARGED
-    return (found, _deleted(services, provider, found)) if found else (job, None)
+    return (found, _deleted(services, found)) if found else (job, None)
 
 
-def _deleted(services: Services, provider: Provider, job: Job) -> str | None:
-    """Delete the claimed task. Returns a warning where that is not possible, and raises _Later where not yet."""
-    task_id = job.task_id or ""
+def _deleted(services: Services, job: Job) -> str | None:
+    """Delete the claimed task. Returns a warning where that is impossible, and raises _Later as long as it may run."""
+    provider, task_id = services.provider_of(job), job.task_id or ""
+    if job.kind == IMAGES or (provider and not provider.lists):
+        return MAY_BE_CHARGED
+    if provider is None:
+        raise _gone(services, job)
+    refusal = _refusal(provider, task_id)
+    state = _state(provider, task_id)
+    if refusal and state == ENDED:
+        refusal = _refusal(provider, task_id)  # it may have ended since, and now it can be deleted
+    if state == GONE or (refusal is None and state != RUNS):
+        return None
+    code = refusal.fault.code if refusal else "it runs on"
+    log.info("job %s: its task is not deleted yet: %s", job.job_id, code)
+    refused_long = services.now() - (job.finished_at or services.now()) > GIVE_UP
+    if state == ENDED and (code in NEVER or refused_long):
+        return MAY_BE_CHARGED
+    raise _Later(_pause(services, job, refusal))
+
+
+def _refusal(provider: Provider, task_id: str) -> ProviderError | None:
     try:
         provider.cancel(task_id)
     except ProviderError as error:
-        code = error.fault.code
-        log.info("job %s: its task cannot be deleted now: %s", job.job_id, code)
-        if code == "endpoint_not_found" or (code == "invalid_request" and _has_ended(provider, task_id)):
-            return MAY_BE_CHARGED
-        raise _Later(_pause(services, job, error, unclear=code != "invalid_request")) from None
-    return None if provider.lists else MAY_BE_CHARGED
+        return error
+    return None
 
 
-def _has_ended(provider: Provider, task_id: str) -> bool:
+def _state(provider: Provider, task_id: str) -> str:
     try:
-        return provider.look(task_id).state not in ("queued", "running")
+        return RUNS if provider.look(task_id).state in ("queued", "running") else ENDED
     except ProviderError as error:
-        return error.fault.code == "task_lost"
+        return GONE if error.fault.code == "task_lost" else UNCLEAR
 
 
-def _pause(services: Services, job: Job, error: ProviderError, *, unclear: bool) -> datetime:
+def _gone(services: Services, job: Job) -> _Later:
+    log.warning("job %s: its task is at %s, which is not configured any more", job.job_id, job.place)
+    return _Later(services.now() + policy.PARKED_LOOK)
+
+
+def _pause(services: Services, job: Job, error: ProviderError | None) -> datetime:
+    """As a watch does it; not sooner than some seconds where the provider is in trouble."""
     now = services.now()
     elapsed = (now - (job.finished_at or now)).total_seconds()
-    interval = policy.poll_interval(elapsed, error.retry_after)
-    return now + timedelta(seconds=max(interval, policy.UNCLEAR_PAUSE if unclear else 0.0))
+    trouble = error is not None and error.fault.code not in NEVER
+    interval = policy.poll_interval(elapsed, error.retry_after if error else None)
+    return now + timedelta(seconds=max(interval, policy.UNCLEAR_PAUSE if trouble else 0.0))
 
 
 def _again(services: Services, job: Job, again_at: datetime) -> float:

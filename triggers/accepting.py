@@ -64,7 +64,20 @@ def accept(services: Services, job: Job, offer: Offer, key: str | None) -> tuple
     watch(services, job)
     if picture:
         job = put_picture(services, job, picture)
-    return _record(services, job)
+    job, replayed = _record(services, job)
+    if key and not replayed:
+        check_still_wanted(services, [job], key)
+    return job, replayed
+
+
+def check_still_wanted(services: Services, jobs: Sequence[Job], key: str) -> None:
+    """Raises RequestRefused (410) where a faster POST made these jobs and its owner deleted them, before we did."""
+    holds = services.idempotency.get(jobs[0].owner, key)
+    if holds and holds.deleted:
+        for job in jobs:
+            watch(services, job)
+            services.jobs.delete(job)
+        check_not_deleted(holds)
 
 
 def _held(services: Services, job: Job, holds: IdempotencyClaim, digest: str) -> Job | None:
@@ -86,7 +99,7 @@ def check_claim(holds: IdempotencyClaim, digest: str) -> None:
 def check_not_deleted(holds: IdempotencyClaim) -> None:
     """Raises RequestRefused (410): nobody pays again for what was deleted."""
     if holds.deleted:
-        detail = "The job of this Idempotency-Key was deleted. Use a new key for a new job."
+        detail = "What this Idempotency-Key made was deleted. Use a new key to make it anew."
         raise RequestRefused(410, "job_deleted", detail, (FieldError("Idempotency-Key", detail),))
 
 

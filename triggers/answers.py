@@ -47,7 +47,10 @@ def problem(
     status: int, code: str, detail: str, errors: tuple[FieldError, ...] = (), headers: dict[str, str] | None = None,
     **more: Any,
 ) -> func.HttpResponse:  # fmt: skip
-    """``application/problem+json`` (RFC 9457) with our `code`, and for the caller's mistakes the fields."""
+    """``application/problem+json`` (RFC 9457) with our `code`, and for the caller's mistakes the fields.
+
+    Not to be kept: what is missing now may be there in a moment.
+    """
     body: dict[str, Any] = {
         "type": f"urn:reelkeeper:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -58,8 +61,9 @@ def problem(
     }
     if errors:
         body["errors"] = [{"field": error.field, "message": error.message} for error in errors]
+    named = {"Cache-Control": "no-store", **(headers or {})}
     text = json.dumps(body)  # ASCII: it may quote what cannot be written as UTF-8
-    return func.HttpResponse(text, status_code=status, mimetype="application/problem+json", headers=headers)
+    return func.HttpResponse(text, status_code=status, mimetype="application/problem+json", headers=named)
 
 
 def answering(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -33,7 +33,7 @@ class Mistakes:
     """What is wrong with the requests of one batch."""
 
     def __init__(self) -> None:
-        self._errors: list[FieldError] = []
+        self._errors: list[tuple[int, FieldError]] = []
         self._codes: set[str] = set()
 
     def __bool__(self) -> bool:
@@ -46,7 +46,7 @@ class Mistakes:
         self._codes.add(refusal.code)
         for error in refusal.errors:
             field = "" if error.field == "body" else f".{error.field}"
-            self._errors.append(FieldError(f"requests[{index}]{field}", error.message))
+            self._errors.append((index, FieldError(f"requests[{index}]{field}", error.message)))
 
     @contextmanager
     def at(self, index: int) -> Iterator[None]:
@@ -57,9 +57,10 @@ class Mistakes:
             self.add(index, refusal)
 
     def tell(self) -> None:
-        """Raises RequestRefused (400) when there is anything to tell."""
+        """Raises RequestRefused (400) when there is anything to tell, in the order of the requests."""
         if self._errors:
-            told = tuple(self._errors[:MAX_ERRORS])
+            in_order = sorted(self._errors, key=lambda one: one[0])
+            told = tuple(error for _, error in in_order[:MAX_ERRORS])
             code = "invalid_request" if len(self._codes) > 1 else self._codes.copy().pop()
             raise RequestRefused(400, code, "; ".join(f"{one.field}: {one.message}" for one in told), told)
 

@@ -25,7 +25,7 @@ from reelkeeper.errors import FieldError, RecordExists, RequestRefused
 from reelkeeper.model import Job, to_iso
 from reelkeeper.records.base import IdempotencyClaim
 from reelkeeper.services import Services
-from triggers.accepting import check_claim, check_not_deleted, key_of, start, watch
+from triggers.accepting import check_claim, check_not_deleted, check_still_wanted, key_of, start, watch
 from triggers.answers import json_answer, tagged_answer
 from triggers.batch_bodies import read_batch
 from triggers.batch_pictures import put_pictures, take_back
@@ -103,7 +103,10 @@ def _write(
         if holds != ours:  # a POST at the same time was faster
             take_back(services, jobs)
             return _write(services, owner, kind, offers, key, holds)
-    return _record(services, jobs)
+    jobs, replayed = _record(services, jobs)
+    if key and not replayed:
+        check_still_wanted(services, jobs, key)
+    return jobs, replayed
 
 
 def _jobs(owner: str, kind: str, offers: list[Offer], key: str | None, batch_id: str, now: datetime) -> list[Job]:

@@ -23,8 +23,8 @@ from reelkeeper.pictures import MAX_PICTURE_BYTES
 from reelkeeper.providers.abilities import FORMATS
 from reelkeeper.providers.base import Provider
 
-MAX_BODY_BYTES = 64 * 1024
-"""Of everything but the text of a picture."""
+MAX_BODY_BYTES = 512 * 1024
+"""Of everything but the text of a picture: the longest prompt fits, in whatever way its characters are written."""
 
 MAX_BASE64 = (MAX_PICTURE_BYTES + 2) // 3 * 4
 MAX_ERRORS = 20
@@ -246,6 +246,7 @@ def to_request(body: VideoBody | ImageBody, provider: Provider, picture: tuple[i
         output_format=image.output_format if image else None,
         quality=image.quality if image else None,
         background=image.background if image else None,
+        left_open=_left_open(body),
     )
     errors = _misfits(body, provider)
     for error in can.refusals(request):
@@ -289,6 +290,14 @@ def _seconds(body: VideoBody | ImageBody, provider: Provider) -> int:
     if isinstance(body, ImageBody):
         return 0
     return body.n_seconds if "n_seconds" in body.model_fields_set else provider.abilities.usual_seconds
+
+
+def _left_open(body: VideoBody | ImageBody) -> tuple[str, ...]:
+    """What nobody chose. The size of a video that starts from a picture is not open: the picture is kept in it."""
+    video = body if isinstance(body, VideoBody) else None
+    size = body.named_size in (None, (0, 0)) and not (video and video.input_image)
+    seconds = video is not None and "n_seconds" not in video.model_fields_set
+    return ("size",) * size + ("n_seconds",) * seconds
 
 
 def _misfits(body: Body, provider: Provider) -> list[FieldError]:

@@ -33,6 +33,7 @@ def delete_job(services: Services, req: func.HttpRequest, kind: str) -> func.Htt
     if job.withdrawing:
         return _refused(services, job, "The job is cancelled, but its task still runs at the provider. Try again soon.")
     services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, services.now() + policy.START_GRACE))
+    services.outcomes.note(job)  # its last step may not have come to that yet
     if job.key_digest:
         services.idempotency.mark_deleted(job.owner, job.key_digest)
     try:

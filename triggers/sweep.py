@@ -75,6 +75,8 @@ def _clear(services: Services, watch: Watch) -> None:
     """The picture of a POST that died before its record, or what a DELETE that died had not come to."""
     services.clips.delete_all(names.job_prefix(watch.owner, watch.kind, watch.job_id))
     services.watchdog.unwatch(watch.job_id)
+    if services.jobs.get(watch.owner, watch.job_id):  # a slow POST recorded it in this moment
+        services.watchdog.watch(replace(watch, due=services.now() + policy.START_GRACE))
 
 
 async def _is_alive(client: df.DurableOrchestrationClient, instance_id: str) -> bool:

@@ -25,11 +25,11 @@ POST   /_control/tasks/{id}     {state: succeeded|failed|cancelled|expired|delet
 POST   /_control/forget         forget every task, as a server without a database does when it restarts
 POST   /_control/profile        {profile, cloud}  behave like another server; its keeping time becomes expiry_seconds
 POST   /_control/limits         {generation_seconds, expiry_seconds, max_running, creates_per_minute, image_seconds,
-                                poll_after_ms}; null: none, for expiry_seconds for ever
+                                poll_after_ms, deployments: [name, ...]}; null: none, for expiry_seconds for ever
 POST   /_control/clock          {advance_seconds}
 """
 
-_SETTABLE = {  # name: may be null
+_NUMBERS = {  # name: may be null
     "generation_seconds": False,
     "expiry_seconds": True,
     "max_running": True,
@@ -37,6 +37,7 @@ _SETTABLE = {  # name: may be null
     "image_seconds": False,
     "poll_after_ms": True,
 }
+_SETTABLE = (*_NUMBERS, "deployments")
 
 
 class Control:
@@ -65,7 +66,7 @@ class Control:
     def limits(self) -> dict[str, Any]:
         """The limits as JSON, without the key."""
         limits = self._studio.limits
-        return {name: getattr(limits, name) for name in _SETTABLE} | {
+        return {name: getattr(limits, name) for name in _NUMBERS} | {
             "deployments": sorted(limits.deployments),
             "error_shape": limits.error_shape,
             "profile": limits.profile.name,
@@ -77,11 +78,15 @@ class Control:
         for name, value in raw.items():
             if name not in _SETTABLE:
                 raise ValueError(f"no limit {name!r}: use {', '.join(_SETTABLE)}")
+            if name == "deployments":
+                if value is not None and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+                    raise ValueError("deployments is a list of names, or null for any")
+                continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-            if not number and not (value is None and _SETTABLE[name]):
-                raise ValueError(f"{name} is a number from 0{' or null for none' if _SETTABLE[name] else ''}")
+            if not number and not (value is None and _NUMBERS[name]):
+                raise ValueError(f"{name} is a number from 0{' or null for none' if _NUMBERS[name] else ''}")
         for name, value in raw.items():
-            setattr(self._studio.limits, name, value)
+            setattr(self._studio.limits, name, frozenset(value or ()) if name == "deployments" else value)
         return self.limits()
 
     def set_profile(self, name: str, cloud: bool = False) -> dict[str, Any]:
@@ -103,7 +108,7 @@ class Control:
         """Bring a task to a state now; LookupError or ValueError."""
         task = self._studio.tasks.get(task_id)
         if task is None:
-            raise LookupError(f"no task {task_id!r}")
+            raise LookupError(f"no task {task_id[:100]!r}")
         if state not in ENDS | {"expired", "deleted"}:
             raise ValueError("state is succeeded, failed, cancelled, expired or deleted")
         self._studio.force(task, state, failure_reason, generations)

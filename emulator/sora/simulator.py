@@ -175,7 +175,7 @@ class Simulator:
         """Set how long tasks created from now on take."""
         self.set_limits(generation_seconds=seconds)
 
-    def set_limits(self, **limits: float | None) -> None:
+    def set_limits(self, **limits: float | list[str] | None) -> None:
         """Set generation_seconds, expiry_seconds, max_running, ... (see POST /_control/limits) for what comes."""
         self._ask(lambda: self._control.set_limits(limits))
 

@@ -56,10 +56,10 @@ class Clips(Protocol):
     def read(self, path: str) -> bytes:
         """The whole of a small committed blob. Raises MissingBlob when there is none."""
 
-    def delete_all(self, prefix: str) -> int:
-        """Delete every committed blob whose path begins with `prefix`, which ends with "/" (ValueError otherwise).
+    def delete_all(self, prefix: str) -> None:
+        """Delete every blob whose path begins with `prefix`, and every block that was staged there.
 
-        Returns how many it deleted. Blocks that were never committed stay unseen until storage drops them.
+        `prefix` ends with "/" (ValueError otherwise).
         """
 
     def signed_url(self, path: str, expires_at: datetime) -> str:

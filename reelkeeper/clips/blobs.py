@@ -142,15 +142,18 @@ class BlobClips:
         except ResourceNotFoundError:
             raise MissingBlob(f"{path} is not there") from None
 
-    def delete_all(self, prefix: str) -> int:
+    def delete_all(self, prefix: str) -> None:
         limits.check_prefix(prefix)
-        deleted = 0
         with suppress(ResourceNotFoundError):  # no container: nothing to list
-            for path in self._container.list_blob_names(name_starts_with=prefix):
-                with suppress(ResourceNotFoundError):  # somebody else was faster
-                    self._container.delete_blob(path, delete_snapshots="include")
-                    deleted += 1
-        return deleted
+            for blob in self._container.list_blobs(name_starts_with=prefix, include=["uncommittedblobs"]):
+                self._delete(blob.name)
+                if self.staged(blob.name):  # blocks alone are no blob, but to put one does away with them
+                    self.put(blob.name, b"", content_type="application/octet-stream")
+                    self._delete(blob.name)
+
+    def _delete(self, path: str) -> None:
+        with suppress(ResourceNotFoundError):  # blocks alone, or somebody else was faster
+            self._container.delete_blob(path, delete_snapshots="include")
 
     def signed_url(self, path: str, expires_at: datetime) -> str:
         limits.check_path(path)

@@ -67,13 +67,11 @@ class MemoryClips:
                 raise MissingBlob(f"{path} is not there")
             return self._blobs[path][1]
 
-    def delete_all(self, prefix: str) -> int:
+    def delete_all(self, prefix: str) -> None:
         limits.check_prefix(prefix)
         with self._lock:
-            paths = [path for path in self._blobs if path.startswith(prefix)]
-            for path in paths:
-                del self._blobs[path]
-        return len(paths)
+            self._blobs = {path: blob for path, blob in self._blobs.items() if not path.startswith(prefix)}
+            self._blocks = {path: blocks for path, blocks in self._blocks.items() if not path.startswith(prefix)}
 
     def signed_url(self, path: str, expires_at: datetime) -> str:
         limits.check_path(path)

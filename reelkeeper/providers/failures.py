@@ -43,7 +43,7 @@ REFUSALS: tuple[Row, ...] = (
     Row("endpoint_not_found", (404,), doing=(CREATE,)),
     Row("moderation_output", (400,), (REFUSED_CONTENT, r"\boutput|generated"), (CREATE,)),
     Row("moderation_input", (400,), (REFUSED_PROMPT,), (CREATE,)),
-    Row("endpoint_not_found", (404, 410, 501), doing=(LIST,)),
+    Row("endpoint_not_found", (404, 410, 501), doing=(LIST, CANCEL)),
     Row("task_lost", (404, 410), doing=(LOOK,)),
     Row("content_expired", (404,), ("no longer available|downloads expire|has expired",), (CONTENT,)),
     Row("content_expired", (410,), doing=(CONTENT,)),

@@ -233,6 +233,9 @@ class _Post:
     def cancel(self, task_id: str) -> None:
         self._run.cancel(task_id, self._provider)
 
+    def look(self, task_id: str) -> Task:
+        return self._provider.look(task_id)
+
 
 class Explorer:
     """`made`: tasks paid for, by the job whose run made them; `told`: everything that happened, in order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -11,10 +13,15 @@ from world import World
 from activities.create import create_task
 from reelkeeper import model
 from reelkeeper.admission import only_admitted
+from reelkeeper.fallback import adapted
 from reelkeeper.gate import Gate, Limits
-from reelkeeper.model import Job
+from reelkeeper.model import InputImage, Job
+from reelkeeper.providers.abilities import Abilities
 from reelkeeper.providers.base import Terms
 from reelkeeper.providers.memory import MemoryProvider, refusal
+from reelkeeper.providers.openai_images import DALL_E
+from reelkeeper.providers.openai_videos import AZURE
+from triggers.bodies import read_body, to_request
 
 
 @pytest.fixture
@@ -236,3 +243,148 @@ def test_a_queue_that_never_moves_is_no_reason_to_go_elsewhere(world: World, bac
     refuse(world.provider, "too_many_running")
     assert world.create(job)["fault"]["code"] == "too_many_running"
     assert backup.submitted == []
+
+
+# What nobody chose
+
+
+def judged(world: World, body: dict[str, Any], provider: Any = None, kind: str = "videos") -> Any:
+    """The request as `generate` makes it of this body."""
+    raw = json.dumps({"prompt": "a boat"} | body).encode()
+    return to_request(read_body("application/json", raw, kind), provider or world.provider)
+
+
+@pytest.mark.parametrize(
+    ("body", "left_open"),
+    [
+        ({}, ("size", "n_seconds")),
+        ({"n_seconds": 5}, ("size",)),
+        ({"width": 1280, "height": 720}, ("n_seconds",)),
+        ({"width": 1280, "height": 720, "n_seconds": 5}, ()),
+        ({"input_image": {"url": "https://pictures.example/boat"}}, ("n_seconds",)),
+    ],
+)
+def test_the_record_knows_what_nobody_chose(world: World, body: dict[str, Any], left_open: tuple[str, ...]) -> None:
+    """Also when it says the usual value; never the size of a video that starts from a picture. Old records: nothing."""
+    job = replace(world.record(), request=judged(world, body))
+    wire = json.loads(json.dumps(job.to_dict()))
+    assert Job.from_dict(wire).request.left_open == left_open
+    del wire["request"]["left_open"]
+    assert Job.from_dict(wire).request.left_open == ()
+
+
+def test_what_nobody_chose_is_the_other_one_s_to_choose(world: World, backup: MemoryProvider) -> None:
+    """Its usual size and length, in the record before the POST; what is asked is what is looked for."""
+    backup.abilities = AZURE
+    refuse(world.provider, "invalid_credentials")
+    job = world.force(world.record(), request=judged(world, {}))
+    assert (job.request.width, job.request.height, job.request.n_seconds) == (1280, 720, 5)
+    assert world.create(job) == {"next": "wait", "seconds": 0}
+    request = world.now_as(job).request
+    assert (request.width, request.height, request.n_seconds, request.model) == (1280, 720, 4, "model of backup")
+    backup.lose_answer = True
+    assert create_until_settled(world, job) == {"next": "watch"}
+    assert (backup.submitted, world.now_as(job).provider) == ([request], "backup")
+
+
+def test_a_size_that_nobody_chose_changes_only_where_it_must(world: World, backup: MemoryProvider) -> None:
+    """The first of the other one's sizes."""
+    backup.abilities = Abilities(((640, 360), (360, 640)), (5,), ((0, 1),))
+    refuse(world.provider, "invalid_credentials")
+    job = world.force(world.record(), request=judged(world, {"n_seconds": 5}))
+    assert create_until_settled(world, job) == {"next": "watch"}
+    assert [(one.width, one.height) for one in backup.submitted] == [(640, 360)]
+
+
+def test_auto_is_no_choice_of_a_size(world: World) -> None:
+    """Left to a provider of images, it is the next one's to name."""
+    images = world.with_images()
+    request = judged(world, {"size": "auto"}, images, "images")
+    assert (request.width, request.left_open) == (0, ("size",))
+    other = world.with_images()
+    other.abilities, other.model = DALL_E, "dall-e-3"
+    asked = adapted(request, other)
+    assert (asked.width, asked.height, asked.n_seconds, other.abilities.refusals(asked)) == (1024, 1024, 0, ())
+
+
+@pytest.mark.parametrize("starts_from_a_picture", [False, True])
+def test_what_was_chosen_stays(world: World, backup: MemoryProvider, starts_from_a_picture: bool) -> None:
+    """A size or a length that the caller named, or that its picture has, is never another one's to change."""
+    backup.abilities = replace(AZURE, sizes=((720, 1280),))
+    refuse(world.provider, "invalid_credentials")
+    request = judged(world, {"n_seconds": 4, "width": 1280, "height": 720})
+    if starts_from_a_picture:
+        picture = InputImage("user_ada/videos/x/input-0.png", "image/png", 1280, 720, "0")
+        request = judged(world, {"n_seconds": 4, "input_image": {"url": "https://pictures.example/boat"}})
+        request = replace(request, input_image=picture)
+        world.clips.put(picture.path, b"picture", content_type="image/png")
+    job = world.force(world.record(), request=request)
+    answer = create_until_settled(world, job)
+    assert answer["fault"]["code"] == "invalid_credentials"
+    assert "backup cannot take it over: width 1280x720 is not offered" in answer["fault"]["message"]
+    assert (world.now_as(job).provider, world.now_as(job).request, backup.submitted) == ("sora", request, [])
+
+
+# Why nobody took it
+
+
+def test_the_end_says_why_nobody_took_it_over(world: World, backup: MemoryProvider) -> None:
+    """After the refusal's own words, one sentence for each that is named; the code is the refusal's."""
+    backup.abilities, backup.fallback = AZURE, ("late",)
+    late = add(world, "late")
+    late.terms = Terms(retires_on=date(2026, 11, 19))
+    refuse(world.provider, "invalid_credentials")
+    job = world.record(width=1280, height=720)
+    told = create_until_settled(world, job)["fault"]
+    assert told["code"] == "invalid_credentials"
+    own = refusal("invalid_credentials").fault
+    because = "backup cannot take it over: n_seconds must be one of 4, 8, 12. late retired after 2026-11-19."
+    assert (told["message"], told["provider_message"]) == (f"{own.message} {because}", own.provider_message)
+    assert world.create(job)["fault"] == told
+    assert (backup.submitted, late.submitted) == ([], [])
+
+
+def test_the_end_of_all_tries_says_so_too(world: World, backup: MemoryProvider) -> None:
+    """Also where every answer was lost, and the list proved each time that nothing was made."""
+    backup.abilities = AZURE
+    for lost in (False, True):
+        world.provider.planned["submit"] = [refusal("provider_error", outcome_unknown=lost) for _ in range(5)]
+        fault = create_until_settled(world, world.record(width=1280, height=720))["fault"]
+        assert fault["code"] == "provider_error"
+        assert fault["message"].count("backup cannot take it over: n_seconds must be one of 4, 8, 12.") == 1
+
+
+def test_who_retired_and_has_no_taker_is_asked_all_the_same(world: World, backup: MemoryProvider) -> None:
+    """As without a fallback: the provider's own answer decides."""
+    world.provider.terms = Terms(retires_on=date(2026, 11, 19))
+    backup.abilities = AZURE
+    assert create_until_settled(world, world.record()) == {"next": "watch"}
+    assert (len(world.provider.submitted), backup.submitted) == (1, [])
+
+
+def test_a_job_cancelled_while_it_is_turned_away_is_not_refused(world: World, backup: MemoryProvider) -> None:
+    """Nobody can take it, and nobody wants it any more: it stays cancelled, and nothing was made."""
+    backup.abilities = AZURE
+    job = world.record()
+
+    def cancelled_meanwhile(*given: Any) -> Any:
+        assert world.cancel(job.job_id).status in (200, 202)
+        raise refusal("invalid_credentials")
+
+    world.provider.submit = cancelled_meanwhile  # type: ignore[method-assign]
+    create_until_settled(world, job)
+    assert (world.now_as(job).status, world.now_as(job).stage, backup.submitted) == ("cancelled", "done", [])
+
+
+def test_a_gate_is_left_with_the_end_that_says_why(world: World, backup: MemoryProvider) -> None:
+    """The refusal is written down with the reason by one run and told by the next, which gives the place back."""
+    backup.abilities = AZURE
+    world.provider.terms = Terms(max_running=1)
+    refuse(world.provider, "invalid_credentials")
+    work = {"owner": "ada", "job_id": world.record(width=1280, height=720).job_id}
+    create = only_admitted(create_task)
+    step = create(world.services, {**work, "admitted": "sora"})
+    assert step == {"next": "wait", "seconds": 0, "gate": "sora", "slot": "stay"}
+    step = create(world.services, work)
+    assert (step["next"], step["gate"], "slot" in step) == ("settle", "sora", False)
+    assert "backup cannot take it over" in step["fault"]["message"]

@@ -145,7 +145,8 @@ def test_a_refused_content_fails_the_job(world: World, code: str) -> None:
     job = world.generating()
     world.provider.fail(str(job.task_id), code)
     answer = world.poll(job)
-    assert answer == {"next": "settle", "status": "failed", "fault": refusal(code).fault.to_dict()}
+    seen = ["generating", job.task_id]
+    assert answer == {"next": "settle", "status": "failed", "fault": refusal(code).fault.to_dict(), "seen": seen}
 
 
 def test_a_cancelled_task_cancels_the_job(world: World) -> None:

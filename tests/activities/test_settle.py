@@ -176,12 +176,27 @@ def test_a_finished_job_stays_as_it_is(world: World, status: str) -> None:
     assert world.watched() == {}
 
 
-def test_a_deleted_job_is_not_watched(world: World) -> None:
-    """No record, no row, no error."""
+def test_a_deleted_job_is_left_alone(world: World) -> None:
+    """No record, no error; its row may be about what is left to be deleted."""
     ghost = World().record()
     world.watchdog.watch(row_of(ghost))
     assert world.settle(ghost, status="failed", fault=refusal("task_lost").fault.to_dict()) == {"status": "deleted"}
-    assert world.watched() == {}
+    assert list(world.watched()) == [ghost.job_id]
+
+
+@pytest.mark.parametrize("status", [model.FAILED, model.EXPIRED])
+def test_an_end_that_was_decided_before_another_run_got_further_is_none(world: World, status: str) -> None:
+    """A success in the same moment wins, and so does a task that was made meanwhile: it is paid for."""
+    fault = refusal("task_lost").fault.to_dict()
+    early = world.record()
+    assert world.create(early) == {"next": "watch"}
+    assert world.settle(early, status=status, fault=fault, seen=early.seen) == {"status": "generating"}
+    seen = world.now_as(early).seen
+    world.provider.finish("task_1")
+    world.poll(early)
+    assert world.settle(early, status=status, fault=fault, seen=seen) == {"status": "downloading"}
+    assert early.job_id in world.watched()
+    assert world.settle(early, status=status, fault=fault, seen=world.now_as(early).seen) == {"status": status}
 
 
 def test_a_row_that_could_not_be_deleted_is_no_end_undone(world: World) -> None:

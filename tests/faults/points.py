@@ -72,6 +72,30 @@ UNDECIDED = (
 )  # fmt: skip
 """Where an image job says that it may have been submitted, and has not been."""
 
+SUBMITTED: Run = (
+    "create",
+    "jobs.get watchdog.watch jobs.get jobs.save provider.submit jobs.get jobs.save watchdog.watch",
+)
+"""A create whose answer is lost, or one that has an answer: up to what comes of it."""
+
+DONE_WITH = "clips.delete_all jobs.get jobs.save outcomes.note watchdog.unwatch jobs.get"
+TAKEN_BACK = f"claims.claim provider.cancel provider.look {DONE_WITH}"
+IMAGE_TAKEN_BACK = f"claims.claim {DONE_WITH}"
+PUT_OFF = "jobs.get jobs.save watchdog.watch"
+"""How a withdrawal ends: there is no task; there is one; not now."""
+
+
+def cancel_run(kind: str, withdrawal: str) -> Run:
+    return f"cancel_{kind}", f"jobs.get jobs.get jobs.save watchdog.watch {withdrawal} jobs.get"
+
+
+def delete_run(kind: str) -> Run:
+    return (
+        f"delete_{kind}",
+        "jobs.get watchdog.watch outcomes.note idempotency.mark_deleted jobs.delete clips.delete_all watchdog.unwatch",
+    )
+
+
 DUE: Run = ("sweep", "watchdog.due")
 ORPHAN: Run = ("sweep", "jobs.get client.get_status watchdog.watch client.start_new")
 """What a sweep does about a job that nobody works on."""

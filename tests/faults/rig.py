@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
@@ -24,9 +24,11 @@ from types import TracebackType
 from typing import Any
 
 import requests
-from wishes import IMAGE, PICTURED, VIDEO, Submission
+from azure.storage.blob import ContainerClient
+from wishes import CANCELLED, COMPLETED, DELETED, IMAGE, PICTURED, VIDEO, Submission
 
 from emulator.sora.simulator import Simulator
+from reelkeeper import names
 from reelkeeper.model import Job
 from reelkeeper.records.tables import Tables
 from reelkeeper.storage import StorageConnection
@@ -37,7 +39,7 @@ KEY = "a-key"
 IMAGE_MODEL = "gpt-image-1.5"
 PARKED = "submit_unknown"
 FAR = datetime(2999, 1, 1, tzinfo=timezone.utc)
-Orders = Mapping[str, str]
+Orders = Mapping[str, str | Sequence[str]]
 
 
 class App:
@@ -150,6 +152,8 @@ class Rig:
         **environment: str,
     ) -> None:
         self.simulator = Simulator(folder / "sora", api_key=KEY, **{"media": "tiny", **(provider or {})}).start()
+        container = f"faults-{os.getpid()}"
+        self._container = ContainerClient.from_connection_string(connection_string, container)
         self._tables = Tables(StorageConnection(connection_string=connection_string))
         for left_behind in self._tables.watchdog.due(FAR, 10_000):  # by a test that failed
             self._tables.watchdog.unwatch(left_behind.job_id)
@@ -160,16 +164,17 @@ class Rig:
             "IMAGE_ENDPOINT": self.simulator.url,
             "IMAGE_API_KEY": KEY,
             "IMAGE_MODEL": IMAGE_MODEL,
-            "MEDIA_CONTAINER": f"faults-{os.getpid()}",
+            "MEDIA_CONTAINER": container,
             "SWEEP_SCHEDULE": "* * * * * *",
             "SUBMIT_GRACE_SECONDS": "3",
             "PYTHON_THREADPOOL_THREAD_COUNT": "512",
         }
         self.app = App(folder / "app", {**settings, **environment})
         self.wishes: dict[str, Submission] = {}
-        self._completed: set[str] = set()
+        self.over: set[str] = set()
         self._began = self._noted()
         self._clients = ThreadPoolExecutor(32, "client")
+        self._askers = ThreadPoolExecutor(256, "asker")  # each may be held
 
     def __enter__(self) -> Rig:
         return self
@@ -178,7 +183,9 @@ class Rig:
         self.app.stop()
         self.simulator.stop()
         self._clients.shutdown()
+        self._askers.shutdown()
         self._tables.close()
+        self._container.close()
 
     def wish(self, owners: Iterable[str], variants: int = 1, what: str = VIDEO) -> list[Submission]:
         made = [Submission(owner, f"a boat for {owner}", what, variants) for owner in owners]
@@ -200,6 +207,23 @@ class Rig:
             if answer.ok:
                 wish.job_id = answer.json()["job_id"]
 
+    def cancel(self, wish: Submission) -> None:
+        """Ask once, and do not wait for the answer."""
+        self._ask(wish, "POST", "/cancel")
+
+    def delete(self, wish: Submission) -> None:
+        """The same."""
+        self._ask(wish, "DELETE", "")
+
+    def _ask(self, wish: Submission, method: str, what: str) -> None:
+        def ask() -> None:
+            with suppress(requests.RequestException):
+                url = f"{self.app.url}/api/{wish.kind}/{wish.job_id}{what}"
+                answer = requests.request(method, url, headers={"X-User-Id": wish.owner}, timeout=60)
+                wish.answers.append(answer.status_code)
+
+        wish.asked = self._askers.submit(ask)
+
     def _jobs(self, wish: Submission) -> list[Job]:
         return self._tables.jobs.page(wish.owner, wish.kind, limit=100)[0]
 
@@ -210,7 +234,7 @@ class Rig:
     def kill(self) -> None:
         """Kill the app; on return its clients know that they get no answer."""
         self.app.kill()
-        wait([wish.post for wish in self.wishes.values() if wish.post])
+        wait([one for wish in self.wishes.values() for one in (wish.post, wish.asked) if one])
 
     def find(self, wish: Submission) -> Job | None:
         """The record of a wish, whether the client knows of it or not."""
@@ -235,7 +259,7 @@ class Rig:
         return self.app.durable("POST", f"orchestrators/render/{job.job_id}{suffix}", work) is not None
 
     def unfinished(self) -> list[str]:
-        """Owners whose job is neither completed nor parked."""
+        """Owners whose job is neither over nor parked."""
         open_ones = self._by_status()
         return [owner for status, owners in open_ones.items() if status != PARKED for owner in owners]
 
@@ -244,20 +268,20 @@ class Rig:
         return self._by_status()[PARKED]
 
     def _by_status(self) -> defaultdict[str, list[str]]:
-        """The owners of all jobs but the completed ones; of images alone may be parked."""
+        """The owners of all jobs that have not come to one of their ends; of images alone may be parked."""
         found = defaultdict[str, list[str]](list)
         for owner, wish in self.wishes.items():
-            if owner in self._completed:
+            if owner in self.over:
                 continue
             job = self.find(wish)
-            if job and job.status == "completed":
-                self._completed.add(owner)
+            if _end(wish, job) in wish.ends:
+                self.over.add(owner)
             else:
                 found[job.status if job and (job.status != PARKED or wish.what == IMAGE) else ""].append(owner)
         return found
 
     def settled(self) -> bool:
-        """Whether all jobs are completed and their watchdog rows gone, or parked."""
+        """Whether all jobs are over and their watchdog rows gone, or parked."""
         left = self._by_status()
         return left.keys() <= {PARKED} and self.watched() == set(left[PARKED])
 
@@ -277,14 +301,21 @@ class Rig:
             if task["phase"] != "succeeded":
                 self.simulator.force(task["id"], "succeeded")
 
-    def noted(self) -> int:
-        """How many jobs have been counted as completed since this rig was made."""
-        return self._noted() - self._began
+    def finish_wanted(self) -> None:
+        """The same for the tasks of jobs that shall be completed."""
+        running = {task["id"] for task in self.simulator.tasks() if task["phase"] != "succeeded"}
+        for wish in self.wishes.values():
+            if COMPLETED in wish.ends and (job := self.find(wish)) and job.task_id in running:
+                self.simulator.force(job.task_id, "succeeded")
 
-    def _noted(self) -> int:
+    def noted(self, status: str = COMPLETED) -> int:
+        """How many jobs have been counted as ended so since this rig was made."""
+        return self._noted()[status] - self._began[status]
+
+    def _noted(self) -> Counter[str]:
         today = datetime.now(timezone.utc).date()
         days = (today, today - timedelta(days=1))  # it may be midnight
-        return sum(self._tables.outcomes.counts(day).get("completed", 0) for day in days)
+        return sum((Counter(self._tables.outcomes.counts(day)) for day in days), Counter[str]())
 
     def check_all(self) -> dict[str, list[str]]:
         """Owner -> what is wrong with a job that should be at its end by now; [] when nothing is."""
@@ -308,14 +339,22 @@ class Rig:
     def _check(self, wish: Submission, tasks: Counter[str | None]) -> list[str]:
         wrong: list[str] = []
         jobs = self._jobs(wish)
+        if not set(wish.answers) <= {202, 204, 409}:
+            wrong.append(f"its client was answered {wish.answers}")
+        if (not jobs and DELETED in wish.ends) or 204 in wish.answers:
+            return wrong + self._check_gone(wish, jobs)
         if [job.job_id for job in jobs] != [wish.job_id]:
             return [*wrong, f"the client was told {wish.job_id!r}, the records are {[job.job_id for job in jobs]}"]
         job = jobs[0]
         if job.task_id and tasks[job.task_id] > 1:
             wrong.append(f"another job has its task {job.task_id}, too")
+        if job.status == CANCELLED and CANCELLED in wish.ends:
+            return wrong + self._check_cancelled(wish, job)
+        if 202 in wish.answers:
+            wrong.append("its cancel was answered 202")
         if job.status == PARKED and 0 in wish.may_keep:
             return wrong
-        if job.status != "completed":
+        if job.status not in wish.ends:
             return [*wrong, f"it is {job.status}: {job.fault}"]
         url = f"{self.app.url}/api/{wish.kind}/{job.job_id}/result"
         result = requests.get(url, headers={"X-User-Id": wish.owner}, timeout=30).json()
@@ -328,6 +367,33 @@ class Rig:
             wrong.append(f"{len(kept)} of {wish.variants} outputs are kept, and the warning is {result['warning']!r}")
         check = self._check_picture if wish.what == IMAGE else self._check_files
         return wrong + [problem for one in kept for problem in check(wish, one)]
+
+    def _check_cancelled(self, wish: Submission, job: Job) -> list[str]:
+        wrong = [f"it is cancelled, but {name} is kept" for name in self._blobs(wish)] + self._left(wish)
+        if (job.stage, job.fault) != ("done", None):
+            wrong.append(f"it is cancelled, but {job.stage}: {job.fault}")
+        warned, billed = bool(job.warning), wish.what == IMAGE and bool(self._tasks_of(wish))
+        if (wish.what != IMAGE and warned) or (billed and not warned):
+            wrong.append(f"it is cancelled, and the warning is {job.warning!r}")
+        return wrong
+
+    def _check_gone(self, wish: Submission, jobs: list[Job]) -> list[str]:
+        wrong = [f"it is deleted, but {name} is kept" for name in self._blobs(wish)]
+        if jobs:
+            wrong.append(f"it is deleted, but there is a record: {jobs[0].status}")
+        return wrong + (self._left(wish) if 202 in wish.answers else [])
+
+    def _blobs(self, wish: Submission) -> list[str]:
+        return list(self._container.list_blob_names(name_starts_with=f"user_{names.safe_owner(wish.owner)}/"))
+
+    def _left(self, wish: Submission) -> list[str]:
+        """What the provider still has of a cancelled video, and is no other job's."""
+        if wish.what == IMAGE:
+            return []
+        twins = [one for one in self.wishes.values() if one.prompt == wish.prompt]
+        held = {job.task_id for one in twins if (job := self.find(one)) and job.status != CANCELLED}
+        left = [task["id"] for task in self._tasks_of(wish) if not task["deleted"] and task["id"] not in held]
+        return [f"it is cancelled, but {one} is at the provider" for one in left]
 
     def _check_files(self, wish: Submission, video: Mapping[str, Any]) -> list[str]:
         wrong, source = [], self.source(video["output_id"])
@@ -353,6 +419,13 @@ class Rig:
     def source(self, output_id: str) -> str:
         """Where the provider has an output's files."""
         return f"{self.simulator.url}/openai/v1/video/generations/{output_id}/content"
+
+
+def _end(wish: Submission, job: Job | None) -> str:
+    """How a job has ended; "" while it has not."""
+    if job is None:
+        return DELETED if wish.job_id else ""
+    return job.status if job.status != CANCELLED or job.stage == "done" else ""
 
 
 def sha256(url: str) -> str:

@@ -2,7 +2,8 @@
 
 1. The matrix of all named points of a video, one that starts from a picture, and two images: killed, task hub lost,
    overtaken; and killed in the sweep.
-2. Random kills. 3. One big download with cuts. 4. One answer with ten large images.
+2. The same of cancels at every stage of a video and of images, and of deletes.
+3. Random kills. 4. One big download with cuts. 5. One answer with ten large images.
 Prints a table each; exit 1 when anything was lost, paid twice, or wrong.
 """
 
@@ -14,6 +15,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,11 +26,12 @@ from big_images import LARGE, images_rig, run_images, serving
 from matrix import STRIKES, matrix_rig, run_matrix, run_sweep_matrix, safe_when
 from points import IMAGE_LIFE, LIFE, PICTURE, points
 from random_kills import random_rig, run_random
-from wishes import IMAGE, PICTURED, VIDEO
+from wishes import CANCELLED, IMAGE, PICTURED, VIDEO
+from withdrawals import every_play, portions, run_deletes, run_withdrawals, withdrawal_rig
 
 from emulator.azurite import Azurite
 
-PARTS = ("matrix", "random", "download", "images")
+PARTS = ("matrix", "withdrawals", "random", "download", "images")
 EVERYWHERE = {VIDEO: points(*LIFE), PICTURED: points(*PICTURE), IMAGE: points(*IMAGE_LIFE)}
 
 
@@ -47,6 +50,8 @@ def main() -> int:
         place, storage, good = Path(folder), azurite.connection_string, True
         if "matrix" in (options.only or PARTS):
             good &= print_matrix(place, storage)
+        if "withdrawals" in (options.only or PARTS):
+            good &= print_withdrawals(place, storage)
         if "random" in (options.only or PARTS):
             good &= print_random(place, storage, options.kills, options.seed)
         if "download" in (options.only or PARTS):
@@ -81,14 +86,40 @@ def print_matrix(place: Path, storage: str) -> bool:
     return good
 
 
+def print_withdrawals(place: Path, storage: str) -> bool:
+    """The points of a kill all; of the other strikes, whose waits are longer, every third one."""
+    print(
+        f"\n{'cancel':<12}{'points':>8}{'kills':>8}{'jobs':>8}{'creates':>9}{'wrong':>8}{'cancelled':>11}{'seconds':>9}"
+    )
+    good = True
+    for kind in (*STRIKES, "delete"):
+        began, found, sums = time.monotonic(), dict[str, list[str]](), Counter[str]()
+        at = {name: stops if kind == "killed" else stops[::3] for name, stops in every_play().items()}
+        blows = [{}] if kind == "delete" else portions(at, 6 if kind == "killed" else 2)
+        for number, portion in enumerate(blows):
+            with withdrawal_rig(place / f"cancel-{kind}-{number}", storage) as rig:
+                found |= run_deletes(rig) if kind == "delete" else run_withdrawals(rig, portion, kind, number)
+                creates, cancelled = rig.simulator.stats()["creates_accepted"], rig.noted(CANCELLED)
+                sums.update(kills=rig.app.kills, jobs=len(rig.wishes), creates=creates, cancelled=cancelled)
+        wrong = {point: problems for point, problems in found.items() if problems}
+        figures = f"{len(found):>8}{sums['kills']:>8}{sums['jobs']:>8}{sums['creates']:>9}{len(wrong):>8}"
+        print(f"{kind:<12}{figures}{sums['cancelled']:>11}{time.monotonic() - began:>9.1f}", flush=True)
+        for point, problems in wrong.items():
+            print(f"    {point}: {'; '.join(problems)}")
+        good &= not wrong
+    return good
+
+
 def print_random(place: Path, storage: str, kills: int, seed: int) -> bool:
     with random_rig(place / "random", storage) as rig:
         tally = run_random(rig, kills, seed)
     rows = {
         "kills": tally.kills, "jobs": tally.jobs, "of them for images": tally.images,
         "creates": tally.creates, "duplicates": tally.duplicates,
-        "outputs": tally.outputs, "outputs lost": tally.lost, "counted as completed": tally.counted,
-        "parked": tally.parked, "of them never accepted": tally.unpaid,
+        "outputs": tally.outputs, "outputs lost": tally.lost, "counted as ended": tally.counted,
+        "parked": tally.parked, "never accepted": tally.unpaid,
+        "cancels asked for": tally.cancels_asked, "cancelled": tally.cancelled,
+        "deletes asked for": tally.deletes_asked, "deleted": tally.deleted,
         "blocks staged again": tally.blocks_again,
         "seconds": round(tally.seconds, 1),
     }  # fmt: skip

@@ -12,7 +12,7 @@ SEED = 20
 
 @pytest.mark.slow
 def test_random_kills_lose_nothing_and_pay_once(tmp_path: Path, faults_storage: str) -> None:
-    """However often the app dies while jobs come in: no job is paid for twice, every output kept that could be."""
+    """However often the app dies: no job is paid for twice, every output is kept, of what was taken back is nothing."""
     with random_rig(tmp_path, faults_storage) as rig:
         tally = run_random(rig, kills=15, seed=SEED)
     assert tally.wrong == {}

@@ -6,13 +6,14 @@ import base64
 import io
 from collections.abc import Collection
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from reelkeeper.parts import IMAGES, VIDEOS
 
 VIDEO, PICTURED, IMAGE = "video", "pictured", "image"
+COMPLETED, CANCELLED, DELETED = "completed", "cancelled", "deleted"
 SIDE = 480
 
 
@@ -21,7 +22,8 @@ class Submission:
     """A client's wish for one job. `job_id` is known once any answer arrived.
 
     `kept`: how many outputs may be kept in the end, () for all that are asked for; 0 is a job that is parked.
-    `creates`: how many creates of it the provider may have accepted.
+    `creates`: how many creates of it the provider may have accepted. `ends`: how it may end. `answers`: the status
+    codes that its client got for cancel and delete; `asked` is the last of these questions.
     """
 
     owner: str
@@ -32,6 +34,9 @@ class Submission:
     creates: Collection[int] = (1,)
     job_id: str = ""
     post: Future[None] | None = None
+    ends: Collection[str] = (COMPLETED,)
+    answers: list[int] = field(default_factory=list)
+    asked: Future[None] | None = None
 
     @property
     def kind(self) -> str:

@@ -17,7 +17,7 @@ from activities.create import create_task
 from reelkeeper import model
 from reelkeeper.admission import limits_of, only_admitted
 from reelkeeper.gate import Gate, Limits
-from reelkeeper.model import Job
+from reelkeeper.model import Job, Task
 from reelkeeper.providers.base import Terms
 from reelkeeper.providers.memory import refusal
 
@@ -102,6 +102,20 @@ def test_a_refused_create_gives_its_place_back_and_says_why(world: World, code: 
     assert create(world, job) == {"next": "wait", "seconds": seconds}
     world.clock.advance(seconds=seconds)
     assert create(world, job) == {"next": "admit", "gate": "sora"}
+
+
+def test_a_job_that_is_deleted_during_its_create_gives_its_place_back(world: World) -> None:
+    """Nobody will ever come again and say that it left."""
+    job = world.record()
+    submit = world.provider.submit
+
+    def deleted_meanwhile(*given: Any) -> Task:
+        world.jobs.delete(world.now_as(job))
+        return submit(*given)
+
+    world.provider.submit = deleted_meanwhile  # type: ignore[method-assign]
+    answer = create(world, job, admitted="sora")
+    assert (answer["next"], answer.get("slot", "leave")) == ("wait", "leave")
 
 
 def test_an_unknown_outcome_keeps_its_place_until_it_is_known(world: World) -> None:

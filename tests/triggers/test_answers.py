@@ -33,6 +33,13 @@ def test_a_problem_has_the_shape_of_rfc_9457() -> None:
     assert (told["errors"], told["job_id"]) == ([{"field": "prompt", "message": "is required"}], "j")
 
 
+def test_a_problem_is_not_cached() -> None:
+    """What is missing or refused now may be there in a moment."""
+    for answer in (problem(404, "x", "y"), *failing(RequestRefused(503, "busy", "No.", retry_after=5))):
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers.get("Retry-After") == ("5" if answer.status_code == 503 else None)
+
+
 def test_text_that_is_no_utf_8_is_told_all_the_same() -> None:
     """JSON can hold half a surrogate pair, UTF-8 cannot: the answer is escaped."""
     for answer in (json_answer({"a": "\ud800 ü"}), tagged_answer(request(), {"a": "\ud800 ü"})):

@@ -149,6 +149,25 @@ def test_a_picture_that_is_refused_takes_the_others_back(world: World, fetcher: 
     assert len(put) >= 2
 
 
+def test_mistakes_are_told_in_the_order_of_the_requests(world: World) -> None:
+    """Whichever fetch ends first."""
+    overtaken = threading.Event()
+
+    class Slow(MemoryFetcher):
+        def fetch(self, url: str, most: int) -> bytes:
+            if url.endswith("/3"):  # it has the place of one before it, whose mistake is noted by now
+                overtaken.set()
+            assert not url.endswith("/0") or overtaken.wait(10)
+            return b"no picture"
+
+    world.use(fetcher=Slow())
+    images = [{"url": f"https://pictures.example/{number}"} for number in range(5)]
+    answer = world.post_batch(wishes(*images), idempotency_key="k1")
+    fields = [f"requests[{number}].input_image" for number in range(5)]
+    assert list(refusal(world, answer)) == fields
+    assert [answer.json["detail"].index(field) for field in fields] == sorted(map(answer.json["detail"].index, fields))
+
+
 def test_pictures_that_take_too_long_together_are_named(world: World) -> None:
     """After a minute the batch is refused, and what was put is deleted."""
     steered(world, lambda _: world.clock.advance(seconds=61))

@@ -392,7 +392,7 @@ def test_what_was_deleted_is_not_made_again(world: World) -> None:
     gone = world.post_batch(wishes(2), idempotency_key="k1"), world.post(wishes(1)[0], idempotency_key="k2")
     for answer in gone:
         assert (answer.status, answer.json["code"]) == (410, "job_deleted")
-        assert answer.json["detail"].endswith("was deleted. Use a new key for a new job.")
+        assert answer.json["detail"] == "What this Idempotency-Key made was deleted. Use a new key to make it anew."
     assert (len(started(world)), jobs_of(world)) == (3, [])
 
 

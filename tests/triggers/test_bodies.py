@@ -38,7 +38,12 @@ def test_null_stands_for_an_optional_text_that_is_not_given() -> None:
     assert (body.model, body.provider, body.user_id) == (None, None, None)
 
 
-def test_64_kib_are_the_limit() -> None:
+def test_the_longest_prompt_fits_however_it_is_written() -> None:
+    """32,000 characters outside the basic plane, each as two escapes of six bytes."""
+    assert len(read(json.dumps({"prompt": "\U0001f6a3" * 32_000}).encode()).prompt) == 32_000
+
+
+def test_512_kib_are_the_limit() -> None:
     """To the byte."""
     rest = len(json.dumps({"prompt": ""}))
     assert len(read(json.dumps({"prompt": "x" * (MAX_BODY_BYTES - rest)}).encode()).prompt) == MAX_BODY_BYTES - rest

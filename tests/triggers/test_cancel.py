@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from world import World
+from world import START, World
 
 from reelkeeper import ledger, model
 from reelkeeper.clips.memory import MemoryClips
+from reelkeeper.closing import close_books
 from reelkeeper.model import Job
 from reelkeeper.providers.memory import refusal
 
@@ -108,22 +109,68 @@ def test_a_provider_that_deletes_only_what_has_ended_is_asked_until_then(world: 
     assert job.job_id not in world.watched()
 
 
+def test_a_task_that_ends_just_then_is_deleted(world: World) -> None:
+    """It ran when the delete was refused and has ended by the time we look: it is asked once more."""
+    job = world.downloading()
+    world.provider.planned["cancel"] = [refusal("invalid_request", status=400)]
+    answer = world.cancel(job.job_id).json
+    assert (answer["stage"], answer["warning"]) == ("done", None)
+    with pytest.raises(Exception, match="task_lost"):
+        world.provider.look(str(job.task_id))
+
+
 def test_a_provider_that_keeps_what_has_ended_is_left_alone(world: World) -> None:
     """A delete that is refused for a finished task will be refused for ever; the owner is told that it may cost."""
     job = world.downloading()
-    world.provider.planned["cancel"] = [refusal("invalid_request", status=400)]
+    world.provider.planned["cancel"] = [refusal("invalid_request", status=400)] * 2
     answer = world.cancel(job.job_id)
     assert answer.json["stage"] == "done"
     assert "may charge" in answer.json["warning"]
 
 
-def test_a_provider_without_delete_is_not_asked_twice(world: World) -> None:
-    """405: nothing can be done, and the warning says so."""
+def test_a_provider_without_delete_is_waited_for(world: World) -> None:
+    """405: nothing can be done, but the job holds its place until the task has ended; the warning tells the rest."""
     job = world.generating()
-    world.provider.planned["cancel"] = [refusal("endpoint_not_found", status=405)]
-    answer = world.cancel(job.job_id)
-    assert answer.json["stage"] == "done"
-    assert "may charge" in answer.json["warning"]
+    world.provider.planned["cancel"] = [refusal("endpoint_not_found", status=405) for _ in range(9)]
+    assert world.cancel(job.job_id).json["stage"] == "withdrawing"
+    assert world.poll(job)["next"] == "poll"
+    world.provider.finish(str(job.task_id))
+    assert world.poll(job) == {"next": "stop"}
+    after = world.now_as(job)
+    assert (after.status, after.stage, "may charge" in str(after.warning)) == ("cancelled", "done", True)
+
+
+@pytest.mark.parametrize("code", ["provider_error", "invalid_credentials"])
+def test_a_delete_that_always_fails_is_given_up_some_minutes_after_the_task_has_ended(world: World, code: str) -> None:
+    """A key that may not delete must not hold the job's place, and its record, for a day."""
+    job = world.downloading()
+    world.provider.planned["cancel"] = [refusal(code) for _ in range(1000)]
+    world.cancel(job.job_id)
+    while (step := world.create(job))["next"] == "wait":
+        world.clock.advance(seconds=step["seconds"])
+    assert world.clock.now() - (world.now_as(job).finished_at or START) < timedelta(minutes=12)
+    assert len(world.provider.planned["cancel"]) > 900
+    assert "may charge" in str(world.now_as(job).warning)
+    assert world.delete(job.job_id).status == 204
+
+
+def test_a_delete_that_only_says_yes_is_not_believed(world: World) -> None:
+    """A gateway may answer as if a task were gone that runs on: the job holds its place until it has ended."""
+    job = world.generating()
+    world.provider.cancel = lambda task_id: None  # type: ignore[method-assign]
+    assert world.cancel(job.job_id).json["stage"] == "withdrawing"
+    world.provider.finish(str(job.task_id))
+    assert world.poll(job) == {"next": "stop"}
+
+
+def test_a_task_that_should_have_expired_is_asked_for_once(world: World) -> None:
+    """Where only our own patience has ended, its file may still lie there."""
+    world.provider.keeps = None
+    job = world.download_failed()
+    world.clock.advance(hours=30)
+    assert world.cancel(job.job_id).json["stage"] == "done"
+    with pytest.raises(Exception, match="task_lost"):
+        world.provider.look(str(job.task_id))
 
 
 def test_a_provider_that_is_down_is_asked_until_the_task_expires_there(world: World) -> None:
@@ -168,6 +215,41 @@ def test_a_cancel_while_the_answer_of_the_create_is_lost(world: World) -> None:
     with pytest.raises(Exception, match="task_lost"):
         world.provider.look("task_1")
     assert world.now_as(job).task_id == "task_1"
+
+
+def test_a_cancel_does_not_shorten_the_wait_for_a_lost_answer(world: World) -> None:
+    """The task may come into the list a whole grace period after the answer was lost."""
+    world.provider.planned["submit"] = [refusal("provider_error", outcome_unknown=True)]
+    job = world.record()
+    assert world.create(job) == {"next": "wait", "seconds": 60}
+    world.clock.advance(seconds=50)
+    assert world.cancel(job.job_id).json["next_attempt_at"] == model.to_iso(world.clock.now() + timedelta(seconds=10))
+    assert world.create(job) == {"next": "wait", "seconds": 10}
+
+
+def test_an_answer_that_is_lost_after_the_cancel_is_waited_for_as_long(world: World) -> None:
+    """From when it was lost, not from when the POST began."""
+    job = world.record()
+
+    def lost(*_: object) -> model.Task:
+        world.cancel(job.job_id)
+        world.clock.advance(seconds=35)
+        raise refusal("provider_error", outcome_unknown=True)
+
+    world.provider.submit = lost  # type: ignore[method-assign]
+    assert world.create(job) == {"next": "wait", "seconds": 60}
+
+
+def test_somebody_elses_later_task_is_not_deleted(world: World) -> None:
+    """The provider was away for hours: what it made much later, of the same prompt, is none of this job's."""
+    world.provider.planned["submit"] = [refusal("provider_error", outcome_unknown=True)]
+    job = world.record()
+    world.create(job)
+    world.cancel(job.job_id)
+    world.clock.advance(hours=6)
+    stranger = world.provider.submit(job.request)
+    assert world.create(job) == {"next": "stop"}
+    assert world.provider.look(stranger.task_id).state == "queued"
 
 
 def test_a_cancel_while_the_create_is_under_way(world: World) -> None:
@@ -265,7 +347,7 @@ def test_files_that_come_in_after_the_cancel_do_not_end_the_job_otherwise(world:
     """The orchestration that was fetching settles, and the job stays cancelled and looked after."""
     job = world.downloading()
     kept = world.keep(job)
-    world.provider.planned["cancel"] = [refusal("provider_error")]
+    world.provider.planned["cancel"] = [refusal("provider_error")] * 2
     world.cancel(job.job_id)
     assert world.settle(job, kept=[kept]) == {"status": "cancelled"}
     assert job.job_id in world.watched()
@@ -280,7 +362,7 @@ def test_storage_that_fails_after_the_cancel_is_not_the_callers_trouble(world: W
     job = world.generating()
 
     class Broken(MemoryClips):
-        def delete_all(self, prefix: str) -> int:
+        def delete_all(self, prefix: str) -> None:
             raise OSError("storage is away")
 
     world.use(clips=Broken())
@@ -299,11 +381,14 @@ def test_an_image_job_is_cancelled_while_its_pictures_are_made(world: World) -> 
     submit = images.submit
 
     def cancelled_meanwhile(*given: object) -> model.Task:
-        assert world.cancel(job.job_id, kind="images").json["status"] == "cancelled"
+        answer = world.cancel(job.job_id, kind="images").json
+        assert (answer["status"], answer["stage"]) == ("cancelled", "withdrawing")
+        assert world.delete(job.job_id, kind="images").status == 409
         return submit(*given)  # type: ignore[arg-type]
 
     images.submit = cancelled_meanwhile  # type: ignore[method-assign]
     assert world.create(job) == {"next": "stop"}
+    assert world.clips._blocks == {}
     after = world.now_as(job)
     assert (after.status, after.stage) == ("cancelled", "done")
     assert "may charge" in str(after.warning)
@@ -324,3 +409,13 @@ def test_the_record_says_since_when_a_task_is_being_withdrawn(world: World) -> N
     answer = world.cancel(job.job_id).json
     assert answer["next_attempt_at"] == model.to_iso(world.clock.now() + timedelta(seconds=90))
     assert ledger.cancelled(world.now_as(job), world.clock.now()) is None
+
+
+def test_books_that_are_closed_while_a_late_answer_comes_leave_the_job_watched(world: World) -> None:
+    """Whoever takes the row looks once more whether the job needs it again."""
+    job = world.generating()
+    world.cancel(job.job_id)
+    done = world.now_as(job)
+    world.force(job, stage=model.WITHDRAWING)
+    close_books(world.services, done)
+    assert job.job_id in world.watched()

@@ -10,7 +10,8 @@ from world import World
 from reelkeeper.clips.memory import MemoryClips
 from reelkeeper.names import job_prefix
 from reelkeeper.providers.memory import refusal
-from reelkeeper.records.memory import MemoryJobs
+from reelkeeper.records.base import Watch
+from reelkeeper.records.memory import MemoryJobs, MemoryWatchdog
 
 BODY = {"prompt": "a boat", "width": 480, "height": 480}
 
@@ -92,7 +93,7 @@ def test_what_breaks_off_is_finished_by_the_sweep(world: World) -> None:
     job = world.completed()
 
     class Broken(MemoryClips):
-        def delete_all(self, prefix: str) -> int:
+        def delete_all(self, prefix: str) -> None:
             raise OSError("storage is away")
 
     world.use(clips=Broken())
@@ -113,6 +114,17 @@ def test_a_file_that_is_stored_after_the_delete_is_not_kept(world: World) -> Non
     world.settle(job, status="failed", fault={"code": "task_lost", "message": "gone"})
     assert world.delete(job.job_id).status == 204
     assert "fault" in world.store(job, staged)
+    path = f"{job_prefix(job.owner, job.kind, job.job_id)}0.mp4"
+    assert (world.clips.find(path), world.clips.staged(path)) == (None, [])
+
+
+def test_a_file_whose_run_died_right_after_its_commit_goes_when_the_step_is_repeated(world: World) -> None:
+    """Nobody knows the deleted job's kind any more; the step clears its prefix all the same."""
+    job = world.downloading()
+    staged = world.download(job)
+    world.store(job, staged)
+    world.jobs.delete(world.now_as(job))
+    assert "fault" in world.store(job, staged)
     assert world.clips.find(f"{job_prefix(job.owner, job.kind, job.job_id)}0.mp4") is None
 
 
@@ -125,6 +137,27 @@ def test_a_repeated_post_of_a_deleted_job_is_not_paid_again(world: World) -> Non
     answer = world.post(BODY, x_user_id="ada", idempotency_key="order-1")
     assert (answer.status, answer.json["code"]) == (410, "job_deleted")
     assert world.client.started == started
+    assert world.gallery().json["items"] == []
+
+
+def test_a_slow_post_does_not_bring_back_what_was_deleted(world: World) -> None:
+    """Of two POSTs with one key the faster's job is deleted before the slower records the same one: 410."""
+
+    class Slow(MemoryWatchdog):
+        slow = True
+
+        def watch(self, watch: Watch) -> None:
+            super().watch(watch)
+            if self.slow:
+                self.slow = False
+                faster = world.post(BODY, x_user_id="ada", idempotency_key="order-1").json["job_id"]
+                assert faster == watch.job_id
+                world.cancel(faster)
+                assert world.delete(faster).status == 204
+
+    world.use(watchdog=Slow())
+    answer = world.post(BODY, x_user_id="ada", idempotency_key="order-1")
+    assert (answer.status, answer.json["code"]) == (410, "job_deleted")
     assert world.gallery().json["items"] == []
 
 

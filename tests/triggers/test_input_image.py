@@ -215,13 +215,13 @@ def test_a_picture_of_20_mib_fits(world: World) -> None:
     ("body", "kind", "words"),
     [
         (BODY | {"input_image": text(bytes(MAX_PICTURE_BYTES + 4096))}, "videos", "20 MiB decoded"),
-        (BODY | {"input_image": GOOD, "prompt": "x" * 65_536}, "videos", "at most 65536"),
-        (BODY | {"input_image": GOOD, "other": "x" * 65_536}, "videos", "at most 65536"),
-        (BODY | {"input_image": GOOD | {"fit": "x" * 65_536}}, "videos", "at most 65536"),
-        (BODY | {"input_image": text(bytes(65_536))}, "images", "at most 65536"),
-        (b'{"base64": "' + b"A" * 65_536, "images", "at most 65536"),
-        (b'{"base64": ["' + b"A" * 65_536, "videos", "at most 65536"),
-        (b"[" * 100_000, "videos", "at most 65536"),
+        (BODY | {"input_image": GOOD, "prompt": "x" * 524_288}, "videos", "at most 524288"),
+        (BODY | {"input_image": GOOD, "other": "x" * 524_288}, "videos", "at most 524288"),
+        (BODY | {"input_image": GOOD | {"fit": "x" * 524_288}}, "videos", "at most 524288"),
+        (BODY | {"input_image": text(bytes(524_288))}, "images", "at most 524288"),
+        (b'{"base64": "' + b"A" * 524_288, "images", "at most 524288"),
+        (b'{"base64": ["' + b"A" * 524_288, "videos", "at most 524288"),
+        (b"[" * 600_000, "videos", "at most 524288"),
     ],
 )  # fmt: skip
 def test_only_the_text_of_a_picture_may_be_long(world: World, body: Any, kind: str, words: str) -> None:

@@ -50,7 +50,7 @@ MALFORMED: dict[str, tuple[Any, dict[str, str], int, str, str]] = {
     "Latin-1": ('{"prompt":"ü"}'.encode("latin-1"), {}, 400, "body", "no valid JSON"),
     "deep array": (b"[" * 60_000, {}, 400, "body", "no valid JSON"),
     "deep object": (b'{"a":' * 9_000, {}, 400, "body", "no valid JSON"),
-    "over 64 KiB": (with_(prompt="x" * 65_536), {}, 413, "body", "65536 are allowed"),
+    "over 512 KiB": (with_(prompt="x" * 524_288), {}, 413, "body", "524288 are allowed"),
     "form": (b"prompt=a", {"content_type": "application/x-www-form-urlencoded"}, 415, "Content-Type", "is 'appl"),
     "text": (BODY, {"content_type": "text/plain; charset=utf-8"}, 415, "Content-Type", "send application/json"),
     "multipart": (BODY, {"content_type": "multipart/form-data; boundary=x"}, 415, "Content-Type", "is 'multipart"),

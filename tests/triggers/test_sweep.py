@@ -89,6 +89,23 @@ def test_a_row_without_a_record_is_forgotten_after_a_while(world: World) -> None
     assert (world.watched(), started(world)) == ({}, [])
 
 
+def test_a_post_that_records_in_the_moment_of_the_clearing_is_watched_again(world: World) -> None:
+    """Whoever clears a row looks once more whether there is a record now."""
+    due_now(world, job := world.record())
+    world.clock.advance(minutes=11)
+
+    class Slow(MemoryJobs):
+        looks = 0
+
+        def get(self, owner: str, job_id: str) -> Job | None:
+            self.looks += 1
+            return None if self.looks == 1 else world.jobs.get(owner, job_id)
+
+    world.use(jobs=Slow())
+    assert world.sweep()["cleared"] == 1
+    assert list(world.watched()) == [job.job_id]
+
+
 def test_the_soonest_expiry_comes_first(world: World) -> None:
     """A generation that the provider is about to delete does not wait behind the others."""
     jobs = {hours: world.record() for hours in (30, 2, None, 9)}

@@ -145,11 +145,23 @@ def test_limits_can_be_changed_while_it_runs(provider: Any) -> None:
         {"generation_seconds": None},
         {"colour": 1},
         {"max_running": 3, "colour": 1},
+        {"deployments": "sora"},
+        {"deployments": ["sora", 7]},
         [],
     ]
     for wrong in senseless:
         assert provider.control("POST", "/limits", json=wrong).status_code == 400
     assert provider.control("GET", "").json()["limits"]["max_running"] is None
+
+
+def test_deployments_can_come_and_go_while_it_runs(provider: Any) -> None:
+    """What is shown can be set: a list of names; null, or none of them, is any."""
+    for names, status in ((["sora-2"], 404), (["sora", "sora-2"], 201), (None, 201), (["sora-2"], 404), ([], 201)):
+        shown = provider.control("POST", "/limits", json={"deployments": names}).json()
+        assert shown == provider.control("GET", "").json()["limits"]
+        assert (shown["deployments"], provider.create().status_code) == (names or [], status)
+    provider.simulator.set_limits(deployments=["sora-2"])
+    assert provider.create().status_code == 404
 
 
 def test_clock_can_be_set_forward(provider: Any) -> None:

@@ -14,11 +14,13 @@ from azure.durable_functions import DurableOrchestrationClient
 from killswitch import Switch
 
 from reelkeeper import policy
+from triggers import sweep
 
 ROOT = Path(__file__).parents[3]
 
 policy.START_GRACE = timedelta(seconds=2)
 policy.STEP_GRACE = timedelta(seconds=4)
+policy.UNCLEAR_PAUSE = 0.5
 
 
 def poll_interval(elapsed: float, retry_after: float | None = None) -> float:
@@ -30,6 +32,9 @@ def next_download_at(attempts: int, now: datetime, expires_at: datetime | None) 
 
 
 vars(policy).update(poll_interval=poll_interval, next_download_at=next_download_at, CONTENT_WAITS=(0,) * 40)
+
+if forget := os.environ.get("FAULTS_FORGET_SECONDS"):
+    vars(sweep)["FORGET_AFTER"] = timedelta(seconds=float(forget))
 
 if block := os.environ.get("FAULTS_BLOCK_BYTES"):
     from reelkeeper.providers import http

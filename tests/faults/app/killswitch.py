@@ -3,8 +3,8 @@
 A point is ``<function> <door>.<method>:<before|after>#<n>``: the n-th time that this function makes this call for this
 owner. Every job under test has an owner of its own, so the owner says whose call it is. What to do stands in the
 folder's `orders.json`: ``{"at": {owner: point}, "how": "hold" | "die", "rate": chance of dying per point, "seed"}``.
-"hold" blocks the caller until somebody kills the process, or releases all by SIGUSR1. Each order is obeyed once, also
-over restarts: `reached.log` tells. Every point passed is noted in `passed.log`.
+"hold" blocks the caller until somebody kills the process, or releases all by SIGUSR1. A list of points means each of
+them. Each order is obeyed once, also over restarts: `reached.log` tells. Every point passed is noted in `passed.log`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Switch:
         orders = json.loads((folder / "orders.json").read_text())
         self._reached = folder / "reached.log"
         done = self._reached.read_text().splitlines() if self._reached.exists() else []
-        self._at = {owner: point for owner, point in orders["at"].items() if f"{owner}\t{point}" not in done}
+        wanted = {owner: [at] if isinstance(at, str) else at for owner, at in orders["at"].items()}
+        self._at = {(owner, point) for owner, at in wanted.items() for point in at if f"{owner}\t{point}" not in done}
         self._dies, self._rate = orders["how"] == "die", orders["rate"]
         self._chance = random.Random(f"{orders['seed']} {len(done)}")
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -83,13 +84,13 @@ class Switch:
                 number = self._counts[owner, call]
             point = f"{call}:{side}#{number}"
             os.write(self._passed, f"{owner}\t{point}\n".encode())
-            ordered = self._at.get(owner) == point
+            ordered = (owner, point) in self._at
             if ordered or self._chance.random() < self._rate:
                 with self._reached.open("a") as log:
                     log.write(f"{owner}\t{point}\n")
                 if self._dies:
                     os.kill(os.getpid(), signal.SIGKILL)
-                self._at.pop(owner, None)
+                self._at.discard((owner, point))
         if ordered:
             self._released.wait()
         return number
