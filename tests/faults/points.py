@@ -23,7 +23,7 @@ ANY_NAME = "clips.find clips.find clips.find"
 """A picture's name tells its type, which is not known before."""
 
 LIFE: tuple[Run, ...] = (
-    ("generate_videos", "idempotency.claim jobs.get watchdog.watch jobs.insert client.start_new"),
+    ("generate_videos", "idempotency.claim jobs.get watchdog.watch jobs.insert idempotency.get client.start_new"),
     (
         "create",
         "jobs.get watchdog.watch jobs.get jobs.save provider.submit jobs.get jobs.save claims.claim jobs.get jobs.save",
@@ -35,12 +35,12 @@ LIFE: tuple[Run, ...] = (
         "jobs.get watchdog.watch clips.find clips.staged provider.open_output content.chunk content.chunk clips.stage "
         "content.chunk content.chunk clips.stage content.chunk content.chunk clips.stage",
     ),
-    ("store", "jobs.get clips.find clips.staged clips.commit"),
+    ("store", "jobs.get clips.find clips.staged clips.commit jobs.get"),
     (
         "download",
         f"jobs.get watchdog.watch {ANY_NAME} provider.open_thumbnail content.chunk content.chunk clips.stage",
     ),
-    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit"),
+    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit jobs.get"),
     ("settle", "jobs.get jobs.save outcomes.note watchdog.unwatch"),
 )
 
@@ -48,7 +48,7 @@ ARRIVES = "clips.stage clips.stage clips.stage"
 """An image: its two blocks, and the mark that it is whole. It happens inside `provider.submit`."""
 
 IMAGE_LIFE: tuple[Run, ...] = (
-    ("generate_images", "idempotency.claim jobs.get watchdog.watch jobs.insert client.start_new"),
+    ("generate_images", "idempotency.claim jobs.get watchdog.watch jobs.insert idempotency.get client.start_new"),
     (
         "create",
         f"jobs.get watchdog.watch jobs.get jobs.save watchdog.watch provider.submit {ARRIVES} {ARRIVES} "
@@ -56,8 +56,8 @@ IMAGE_LIFE: tuple[Run, ...] = (
     ),
     ("download", f"jobs.get watchdog.watch {ANY_NAME} clips.staged"),
     ("download", f"jobs.get watchdog.watch {ANY_NAME} clips.staged"),
-    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit"),
-    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit"),
+    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit jobs.get"),
+    ("store", f"jobs.get {ANY_NAME} clips.staged clips.commit jobs.get"),
     ("settle", "jobs.get jobs.save outcomes.note watchdog.unwatch"),
 )
 
