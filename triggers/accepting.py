@@ -48,7 +48,7 @@ def key_of(req: func.HttpRequest) -> str | None:
 
 def accept(services: Services, job: Job, offer: Offer, key: str | None) -> tuple[Job, bool]:
     """The job as recorded, and whether it was there before. Raises RequestRefused."""
-    digest, picture = offer.body.digest(), None
+    digest, picture, finishes = offer.body.digest(), None, False
     if key:
         job = replace(job, key_digest=names.key_digest(key))
     if offer.image:
@@ -60,24 +60,36 @@ def accept(services: Services, job: Job, offer: Offer, key: str | None) -> tuple
         holds = services.idempotency.claim(job.owner, key, IdempotencyClaim(job.job_id, digest))
         if found := _held(services, job, holds, digest):
             return found, True
-        job = replace(job, job_id=holds.job_id)
+        finishes, job = holds.job_id != job.job_id, replace(job, job_id=holds.job_id)
     watch(services, job)
     if picture:
         job = put_picture(services, job, picture)
     job, replayed = _record(services, job)
+    if finishes and not replayed:
+        watch(services, job)  # the sweep may have cleared what the POST that died had left, and this one's with it
+        if picture:
+            put_picture(services, job, picture)
     if key and not replayed:
         check_still_wanted(services, [job], key)
     return job, replayed
 
 
 def check_still_wanted(services: Services, jobs: Sequence[Job], key: str) -> None:
-    """Raises RequestRefused (410) where a faster POST made these jobs and its owner deleted them, before we did."""
+    """Raises RequestRefused (410) where a faster POST made these jobs and its owner deleted them, before we did.
+
+    One that has gone or changed since we recorded it is of the other kind: deleted after us, and no others with it.
+    """
     holds = services.idempotency.get(jobs[0].owner, key)
-    if holds and holds.deleted:
+    if holds and holds.deleted and all(_untouched(services, job) for job in jobs):
         for job in jobs:
             watch(services, job)
             services.jobs.delete(job)
         check_not_deleted(holds)
+
+
+def _untouched(services: Services, job: Job) -> bool:
+    current = services.jobs.get(job.owner, job.job_id)
+    return current is not None and current.etag == job.etag
 
 
 def _held(services: Services, job: Job, holds: IdempotencyClaim, digest: str) -> Job | None:

@@ -105,6 +105,8 @@ def _write(
             return _write(services, owner, kind, offers, key, holds)
     jobs, replayed = _record(services, jobs)
     if key and not replayed:
+        if holds != ours:  # the sweep may have taken the rows of the POST that died, and these with them
+            _watch_all(services, jobs)
         check_still_wanted(services, jobs, key)
     return jobs, replayed
 
@@ -117,8 +119,7 @@ def _jobs(owner: str, kind: str, offers: list[Offer], key: str | None, batch_id:
 
 def _record(services: Services, jobs: list[Job]) -> tuple[list[Job], bool]:
     """The jobs as recorded, and whether a POST at the same time with the same key was faster: that one starts them."""
-    with ThreadPoolExecutor(ROWS_AT_ONCE) as pool:
-        list(pool.map(partial(watch, services), jobs))
+    _watch_all(services, jobs)
     try:
         return services.jobs.insert_all(jobs), False
     except ValueError as error:  # text that takes six times its bytes as a record; what is written by now is swept away
@@ -128,3 +129,8 @@ def _record(services: Services, jobs: list[Job]) -> tuple[list[Job], bool]:
         if not twins:
             raise
         return twins, jobs[0].key_digest is not None  # without a key they are our own: storage was asked twice
+
+
+def _watch_all(services: Services, jobs: list[Job]) -> None:
+    with ThreadPoolExecutor(ROWS_AT_ONCE) as pool:
+        list(pool.map(partial(watch, services), jobs))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from world import World
 
 from reelkeeper.clips.memory import MemoryClips
+from reelkeeper.model import Job
 from reelkeeper.names import job_prefix
 from reelkeeper.providers.memory import refusal
 from reelkeeper.records.base import Watch
@@ -159,6 +162,48 @@ def test_a_slow_post_does_not_bring_back_what_was_deleted(world: World) -> None:
     answer = world.post(BODY, x_user_id="ada", idempotency_key="order-1")
     assert (answer.status, answer.json["code"]) == (410, "job_deleted")
     assert world.gallery().json["items"] == []
+
+
+def test_a_member_that_is_deleted_at_once_does_not_take_its_batch_along(world: World) -> None:
+    """A repeated POST is answered, and one job deleted, before the first POST looks at its key: the others stay."""
+
+    class Slow(MemoryJobs):
+        def insert_all(self, jobs: Sequence[Job]) -> list[Job]:
+            made = world.jobs.insert_all(jobs)
+            assert world.post_batch([BODY] * 3, x_user_id="ada", idempotency_key="order-1").status == 200
+            world.cancel(made[0].job_id)
+            assert world.delete(made[0].job_id).status == 204
+            return made
+
+        def __getattribute__(self, name: str) -> Any:
+            return super().__getattribute__(name) if name == "insert_all" else getattr(world.jobs, name)
+
+    world.use(jobs=Slow())
+    answer = world.post_batch([BODY] * 3, x_user_id="ada", idempotency_key="order-1")
+    assert answer.status == 202
+    kept = {item["job_id"] for item in world.gallery().json["items"]}
+    assert kept == {job["job_id"] for job in answer.json["jobs"][1:]}
+    assert kept <= world.watched().keys()
+
+
+def test_a_post_that_finishes_a_dead_one_is_watched_whatever_the_sweep_cleared(world: World) -> None:
+    """The sweep takes the row between the watch and the record; the job has one again all the same."""
+    claimed = world.post(BODY, x_user_id="ada", idempotency_key="order-1").json["job_id"]
+    job = world.jobs.get("ada", claimed)
+    assert job is not None
+    world.jobs.delete(job)
+
+    class Clearing(MemoryJobs):
+        def insert(self, job: Job) -> Job:
+            world.watchdog.unwatch(job.job_id)
+            return world.jobs.insert(job)
+
+        def __getattribute__(self, name: str) -> Any:
+            return super().__getattribute__(name) if name == "insert" else getattr(world.jobs, name)
+
+    world.use(jobs=Clearing())
+    assert world.post(BODY, x_user_id="ada", idempotency_key="order-1").json["job_id"] == claimed
+    assert claimed in world.watched()
 
 
 def test_a_record_that_changes_in_the_moment_is_not_deleted(world: World) -> None:
