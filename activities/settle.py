@@ -29,17 +29,20 @@ def settle_job(services: Services, work: dict[str, Any]) -> dict[str, Any]:
         return _kept(services, job, work["kept"]) if "kept" in work else _ended(services, job, work)
 
     job = change(services.jobs, work["owner"], work["job_id"], settled)
-    if job is None:
-        pass  # deleted; a row, if there is one, is about what is left of it
-    elif job.withdrawing:  # cancelled while its files were fetched: the sweep sees that it is withdrawn
+    if job:  # the row of a deleted one, if there is any, is about what is left of it
+        _tell_watchdog(services, job)
+    status = job.status if job else "deleted"
+    log.info("job %s: %s", work["job_id"], status)
+    return {"status": status}
+
+
+def _tell_watchdog(services: Services, job: Job) -> None:
+    if job.withdrawing:  # cancelled while its files were fetched: the sweep sees that it is withdrawn
         services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, services.now() + policy.START_GRACE))
     elif job.finished:
         close_books(services, job)
     elif job.next_attempt_at is not None:
         services.watchdog.watch(Watch(job.job_id, job.owner, job.kind, job.next_attempt_at, job.expires_at))
-    status = job.status if job else "deleted"
-    log.info("job %s: %s", work["job_id"], status)
-    return {"status": status}
 
 
 def _ended(services: Services, job: Job, work: dict[str, Any]) -> Job:

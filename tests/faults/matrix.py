@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from points import BLOCK_BYTES, DUE, LEFTOVER, ORPHAN, UNDECIDED, VIDEO_BYTES, images_whole, points
@@ -27,6 +29,9 @@ Points = Mapping[str, Sequence[str]]
 Findings = dict[str, list[str]]
 """Point -> what is wrong with the job that was struck there; [] when nothing is. Those of other jobs than videos begin
 with what they are, as in ``image create jobs.save:after#1``."""
+
+Results = Callable[[str], Findings]
+"""What was found, by the kind of run."""
 
 BEFORE_ANY_TASK = "create jobs.get:before#1"
 BEFORE_THE_ROW_GOES = "settle outcomes.note:before#1"
@@ -172,3 +177,14 @@ def _findings(rig: Rig, orders: Mapping[str, str]) -> Findings:
         point: wrong[owner] + ([] if (owner, point) in reached else ["no job ever came to this point"])
         for owner, point in orders.items()
     }
+
+
+def once_each(run: Results) -> Results:
+    """`run`, but each of its kinds once, when its first point is asked for; one that raises is not repeated either."""
+
+    @cache
+    def once(kind: str) -> Future[Findings]:
+        return runs.submit(run, kind)
+
+    runs = ThreadPoolExecutor(1)
+    return lambda kind: once(kind).result()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import pytest
-from matrix import Findings, label, matrix_rig, run_matrix, run_sweep_matrix
+from matrix import Findings, Results, label, matrix_rig, once_each, run_matrix, run_sweep_matrix
 from points import DUE, IMAGE_LIFE, LEFTOVER, LIFE, LIVES, ORPHAN, PICTURE, count_calls, points
 from rig import until
 from wishes import IMAGE, PICTURED, VIDEO
@@ -35,8 +32,6 @@ KILLED, HUB_LOST, OVERTAKEN = (
     [label(what, point) for what, where in at.items() for point in where] for at in AT.values()
 )
 SWEEP = [point for run in (DUE, ORPHAN, LEFTOVER) for point in points(run, skip=READS)]
-Results = Callable[[str], Findings]
-
 pytestmark = pytest.mark.slow
 
 
@@ -50,13 +45,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, faults_storage: str) -> Re
                 return run_sweep_matrix(rig, kind, skip=READS)
             return run_matrix(rig, AT[kind], kind)
 
-    @cache
-    def once(kind: str) -> Future[Findings]:
-        """Also a run that raises is not repeated for every point."""
-        return runs.submit(run, kind)
-
-    runs = ThreadPoolExecutor(1)
-    return lambda kind: once(kind).result()
+    return once_each(run)
 
 
 def test_the_tables_name_every_call_of_a_job(tmp_path: Path, faults_storage: str) -> None:

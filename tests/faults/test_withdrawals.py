@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import pytest
-from matrix import Findings
+from matrix import Findings, Results, once_each
 from points import TAKEN_BACK, cancel_run, count_calls, delete_run, points
 from rig import until
 from wishes import CANCELLED, DELETED, VIDEO
@@ -26,8 +23,6 @@ AT["stored"] += ["", "cancel_videos jobs.save:before#1"]
 AT["image under way"] += ["create jobs.save:before#2", "create clips.delete_all:before#1"]
 CANCELS = [f"{name}: {stop or 'answered'}" for name, stops in AT.items() for stop in stops]
 DELETES = points(delete_run(VIDEOS))
-Results = Callable[[str], Findings]
-
 pytestmark = pytest.mark.slow
 
 
@@ -39,12 +34,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, faults_storage: str) -> Re
         with withdrawal_rig(tmp_path_factory.mktemp(what), faults_storage) as rig:
             return run_deletes(rig, [VIDEO]) if what == "delete" else run_withdrawals(rig, AT, "killed")
 
-    @cache
-    def once(what: str) -> Future[Findings]:
-        return runs.submit(run, what)
-
-    runs = ThreadPoolExecutor(1)
-    return lambda what: once(what).result()
+    return once_each(run)
 
 
 @pytest.mark.parametrize("point", CANCELS)

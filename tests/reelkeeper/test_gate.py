@@ -44,6 +44,14 @@ class Door:
     def wait(self, **by: float) -> None:
         self.now += timedelta(**by)
 
+    def one_after_another(self, running: tuple[str, str], *following: tuple[str, str]) -> tuple[str, str]:
+        """Each is admitted once the one before has left; the last one, which runs."""
+        for job in following:
+            self.leave(*running)
+            assert self.ask(*job)["admitted"]
+            running = job
+        return running
+
     def admitted(self, *jobs: tuple[str, str]) -> list[str]:
         """Which of these jobs, asking in this order, are let in."""
         return [job_id for owner, job_id in jobs if self.ask(owner, job_id)["admitted"]]
@@ -501,11 +509,7 @@ def test_of_several_turns_only_the_refused_one_is_taken_again() -> None:
     door.run("x", "first")
     for job in (*jobs("a", 8), *jobs("b", 1)):
         door.ask(*job)
-    before = ("x", "first")
-    for job in jobs("a", 3):
-        door.leave(*before)
-        assert door.ask(*job)["admitted"]
-        before = job
+    before = door.one_after_another(("x", "first"), *jobs("a", 3))
     door.back(*before, "provider_error", 0)
     assert door.admitted(*reversed(jobs("a", 8)), *jobs("b", 1)) == ["a-0002"]
     door.leave(*before)
@@ -518,11 +522,7 @@ def test_a_weight_that_was_lowered_in_the_middle_of_a_turn_holds_at_once() -> No
     door.run("x", "first")
     for job in (*jobs("a", 9), *jobs("b", 9)):
         door.ask(*job)
-    before = ("x", "first")
-    for job in jobs("a", 4):
-        door.leave(*before)
-        assert door.ask(*job)["admitted"]
-        before = job
+    before = door.one_after_another(("x", "first"), *jobs("a", 4))
     door.weights = {}
     waiting, order = [*jobs("a", 9)[4:], *jobs("b", 9)], []
     for _ in range(4):
